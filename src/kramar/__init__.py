@@ -1,0 +1,89 @@
+"""From a folder of labelled product photos to one small, accurate, calibrated model file.
+
+>>> import kramar
+>>> run = kramar.train("photos/")                              # doctest: +SKIP
+>>> kramar.load("model.onnx").classify(["new.jpg"])            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from kramar.version import __version__
+
+if TYPE_CHECKING:
+    from kramar.errors import (
+        DataError,
+        ExportError,
+        FailedError,
+        InputError,
+        KramarError,
+        MissingExtra,
+        ModelFileError,
+        OutputError,
+        PhotoError,
+        RunFolderError,
+    )
+    from kramar.jobs.classify import classify
+    from kramar.jobs.evaluate import Evaluation, evaluate
+    from kramar.jobs.load import load
+    from kramar.jobs.run import Run
+    from kramar.jobs.train import train
+    from kramar.records import Estimate, Metrics, Prediction
+    from kramar.runtime.model import Model
+
+# Looked up when first used (PEP 562), so that `import kramar` costs milliseconds and needs no training library.
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "DataError", "ExportError", "FailedError", "InputError", "KramarError", "MissingExtra",
+            "ModelFileError", "OutputError", "PhotoError", "RunFolderError",
+        ),
+        "kramar.errors",
+    ),
+    "Estimate": "kramar.records",
+    "Evaluation": "kramar.jobs.evaluate",
+    "Metrics": "kramar.records",
+    "Model": "kramar.runtime.model",
+    "Prediction": "kramar.records",
+    "Run": "kramar.jobs.run",
+    "classify": "kramar.jobs.classify",
+    "evaluate": "kramar.jobs.evaluate",
+    "load": "kramar.jobs.load",
+    "train": "kramar.jobs.train",
+}
+
+__all__ = [
+    "DataError",
+    "Estimate",
+    "Evaluation",
+    "ExportError",
+    "FailedError",
+    "InputError",
+    "KramarError",
+    "MissingExtra",
+    "Metrics",
+    "Model",
+    "ModelFileError",
+    "OutputError",
+    "PhotoError",
+    "Prediction",
+    "Run",
+    "RunFolderError",
+    "__version__",
+    "classify",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kramar' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""``python -m kramar``."""
+
+from kramar.cli import run
+
+run()

@@ -1,0 +1,304 @@
+"""The command line: reads arguments, calls one function, renders. Nothing else prints or exits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+
+import typer
+
+from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, parse_columns
+from kramar.errors import KramarError
+from kramar.version import __version__
+
+if TYPE_CHECKING:
+    from kramar.jobs.evaluate import Evaluation
+    from kramar.jobs.run import Run
+    from kramar.progress import Advance, Progress
+    from kramar.records import Prediction
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="kramar",
+    help="From a folder of labelled product photos to one small, accurate, calibrated model file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Columns = Annotated[
+    str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong input or call, 130 interrupted."""
+    # The limit on pixels is ours, and says more than Pillow's warning.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    try:
+        app(args=arguments, standalone_mode=False)
+        _leave(0)
+    except typer.Exit as leave:
+        _leave(leave.exit_code)
+    except KramarError as error:
+        _complain(str(error))
+        _leave(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; the same command goes on where it stopped")
+        _leave(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has what it wants (`kramar classify ... | head`).
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        # click's usage errors carry their own exit code and one-line message.
+        if hasattr(error, "format_message"):
+            _complain(error.format_message())
+            _leave(2)
+        traceback.print_exc()
+        _complain(f"a bug in kramar {__version__}: {error}; please report it with the lines above")
+        _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    print(f"kramar: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kramar {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """From a folder of labelled product photos to one small, accurate, calibrated model file."""
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
+    out: Annotated[
+        Optional[Path], typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")] = DEFAULT_BUDGET,
+    backbone: Annotated[str, typer.Option(help="The network whose features are used.")] = DEFAULT_BACKBONE,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of everything drawn.")] = 0,
+    columns: Columns = "",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled photos; the same command goes on with an interrupted run."""
+    from kramar.jobs.train import train as job
+
+    with _progress() as progress:
+        done = job(
+            data,
+            out,
+            budget=budget,
+            backbone=backbone,
+            seed=seed,
+            columns=parse_columns(columns),
+            strict=strict,
+            progress=progress,
+        )
+    if as_json:
+        print(done.record.model_dump_json(indent=1))
+    else:
+        _show_run(done)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A kramar model file.")],
+    data: Annotated[Path, typer.Argument(help="Labelled photos: a folder or a table.")],
+    split: Annotated[
+        Optional[str], typer.Option(help="train, val, test or all [default: test where the data has a split].")
+    ] = None,
+    columns: Columns = "",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Score a model file on labelled photos."""
+    from kramar.jobs.evaluate import evaluate as job
+
+    with _progress() as progress:
+        evaluation = job(
+            model, data, split=split, columns=parse_columns(columns), strict=strict, progress=progress
+        )
+    if as_json:
+        print(evaluation.model_dump_json(indent=1))
+    else:
+        _show_evaluation(evaluation)
+
+
+@app.command()
+def classify(
+    model: Annotated[Path, typer.Argument(help="A kramar model file.")],
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders, patterns or tables.")],
+    out: Annotated[Optional[Path], typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
+    top: Annotated[int, typer.Option(help="How many of the most probable labels to list (JSON).")] = 5,
+    columns: Columns = "",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Classify photos, in order; unreadable ones are rows with an error."""
+    from kramar.jobs.classify import classify as job
+
+    predictions = job(model, photos, out=out, top=top, columns=parse_columns(columns))
+    if as_json:
+        show = _json_predictions
+    elif out is None:
+        show = _show_predictions
+    else:
+        show = _count_predictions
+    done, bad = show(predictions)
+    if out is not None:
+        print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
+    if bad and strict:
+        _complain(f"--strict, and {bad} of {done} photos could not be read; see the error column")
+        raise typer.Exit(2)
+
+
+class _Terminal:
+    """Bars and remarks on standard error."""
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """See Progress."""
+        task = self._bars.add_task(name, total=total, rate="")
+
+        def advance(done: int) -> None:
+            self._bars.advance(task, done)
+            current = self._bars.tasks[self._bars.task_ids.index(task)]
+            speed = current.finished_speed or current.speed
+            self._bars.update(task, rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield advance
+        self._bars.remove_task(task)
+
+    def say(self, message: str) -> None:
+        """See Progress."""
+        from rich.text import Text
+
+        style = "yellow" if message.startswith("Warning") else "dim"
+        self._bars.console.print(Text(message, style=style), soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bars:
+        yield _Terminal(bars)
+
+
+def _show_run(done: Run) -> None:
+    record = done.record
+    if "test" in record.metrics:
+        print(f"Test accuracy {record.metrics['test'].accuracy.percent()}")
+    elif "val" in record.metrics:
+        print(f"Validation accuracy {record.metrics['val'].accuracy.percent()}; nothing was tested")
+    else:
+        print("Neither tested nor validated: the data has no photos for it")
+    model = record.model
+    print(f"Model         {done.path / model.file}: {model.bytes / 1e6:.1f} MB, {model.milliseconds:.1f} ms a photo")
+    left_out = {kind: count for kind, count in record.data.left_out.items() if count}
+    if left_out:
+        print("Left out      " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+    print(f"Report        {done.report}")
+
+
+def _show_evaluation(evaluation: Evaluation) -> None:
+    part = "all photos" if evaluation.split == "all" else f"{evaluation.split} photos"
+    print(f"{evaluation.model} on {evaluation.data} ({part}, n = {evaluation.photos:,})")
+    for name, estimate in evaluation.metrics:
+        title = name.replace("_", " ")
+        if name == "log_loss":
+            print(f"  {title:<18} {estimate.value:.4f}  ({estimate.low:.4f} to {estimate.high:.4f})")
+        else:
+            print(f"  {title:<18} {estimate.value:6.1%}  ({estimate.low:.1%} to {estimate.high:.1%})")
+    for confusion in evaluation.confusions[:5]:
+        print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
+    if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
+        print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+
+
+def _show_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    """A line a photo as it comes; columns keep the width that the first screen of photos needs."""
+    done = bad = 0
+    for prediction in predictions:
+        done += 1
+        bad += bool(prediction.error)
+        name = _one_line(prediction.image)
+        if prediction.error:
+            print(f"{'error':>7}  {name}  {prediction.error}")
+        else:
+            print(f"{prediction.probability:7.1%}  {name}  {_one_line(prediction.label)}")
+    return done, bad
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _json_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    done = bad = 0
+    print('{"predictions": [', end="")
+    for prediction in predictions:
+        print(",\n " if done else "\n ", prediction.model_dump_json(), sep="", end="")
+        done += 1
+        bad += bool(prediction.error)
+    print("\n]}")
+    return done, bad
+
+
+def _count_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    done = bad = 0
+    for prediction in predictions:
+        done += 1
+        bad += bool(prediction.error)
+    return done, bad
+
+
+Show = Callable[["Iterator[Prediction]"], tuple[int, int]]
+
+if __name__ == "__main__":
+    run()

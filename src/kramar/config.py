@@ -1,0 +1,87 @@
+"""What a user may set, each default written once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kramar.errors import InputError
+
+DEFAULT_BUDGET = "10m"
+DEFAULT_BACKBONE = "efficientnet_lite0"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """The options of one training run.
+
+    Attributes:
+        budget: wall seconds for the whole command, summed over resumes.
+        columns: names of the table's columns by kramar's names (``{"image": "photo"}``).
+        strict: whether anything left out fails the run.
+    """
+
+    budget: float = 600.0
+    backbone: str = DEFAULT_BACKBONE
+    seed: int = 0
+    strict: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.budget <= 0:
+            raise InputError(f"--budget: expected more than no time, found {self.budget:g}s; try --budget 10m")
+        if self.seed < 0:
+            raise InputError(f"--seed: expected 0 or a positive whole number, found {self.seed}")
+
+
+def parse_duration(text: str, option: str = "--budget") -> float:
+    """Seconds in ``90s``, ``10m``, ``1.5h``, ``1h30m`` or a bare number of seconds.
+
+    Raises InputError for anything else.
+    """
+    compact = text.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        return float(compact)
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", compact):
+        raise InputError(f"{option}: expected a duration such as 90s, 10m or 1h30m, found {text!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", compact))
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``image=photo,label=group`` as a mapping from kramar's column names to the table's.
+
+    Raises InputError for a pair without ``=`` or a name that kramar does not know.
+    """
+    known = ("image", "label", "category", "product", "split")
+    columns: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        ours, separator, theirs = (part.strip() for part in pair.partition("="))
+        if not separator or ours not in known or not theirs:
+            raise InputError(
+                f"--columns: expected pairs such as image=photo,label=group "
+                f"(left of = one of {', '.join(known)}), found {pair!r}"
+            )
+        columns[ours] = theirs
+    return columns
+
+
+def cache_folder() -> Path:
+    """``KRAMAR_CACHE``, or kramar's folder in the user's cache folder."""
+    if chosen := os.environ.get("KRAMAR_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "kramar" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "kramar"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kramar"
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""From the user's folder or table to the manifest: one row a photo."""

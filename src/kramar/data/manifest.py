@@ -1,0 +1,112 @@
+"""The manifest: one row a photo, with its content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kramar.config import cores
+from kramar.data.listing import Listing, Photo, Row
+from kramar.data.pixels import in_order
+from kramar.errors import DataError, MissingExtra, PhotoError
+from kramar.files import replacing
+from kramar.progress import Progress
+from kramar.records import LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One photo of the manifest; ``hash`` is the SHA-256 of its file's bytes in hexadecimal."""
+
+    image: str
+    photo: Photo
+    hash: str
+    label: str
+    category: str
+    product: str
+    split: str
+
+    @property
+    def group(self) -> str:
+        """What must not be cut by a split: the product, or else the photo itself."""
+        return f"product:{self.product}" if self.product else self.hash
+
+
+def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list[LeftOut]]:
+    """An entry for each listed photo that can be opened, in the listing's order, and those that cannot."""
+    entries: list[Entry] = []
+    left_out: list[LeftOut] = []
+
+    def read(row: Row) -> str | PhotoError:
+        try:
+            return hashlib.sha256(row.photo.read()).hexdigest()
+        except PhotoError as error:
+            return error
+
+    with progress.stage("Reading photos", len(listing.rows)) as advance:
+        hashes = in_order(read, listing.rows, threads=2 * cores(), ahead=256)
+        for row, found in zip(listing.rows, hashes, strict=True):
+            if isinstance(found, PhotoError):
+                left_out.append(LeftOut(image=row.image, kind=found.kind, detail=str(found)))
+            else:
+                entries.append(
+                    Entry(row.image, row.photo, found, row.label, row.category, row.product, row.split)
+                )
+            advance(1)
+    return entries, left_out
+
+
+def fingerprint(entries: Iterable[Entry]) -> str:
+    """A name for the data: the same for the same photos and labels, whatever their order or paths."""
+    lines = sorted("\0".join((e.hash, e.label, e.category, e.product, e.split)) for e in entries)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def warnings(entries: Sequence[Entry]) -> list[str]:
+    """What the user should know of labels that look alike and photos that are there more than once."""
+    said = []
+    alike: dict[str, set[str]] = defaultdict(set)
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    parts_of: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        alike[" ".join(entry.label.casefold().split())].add(entry.label)
+        labels_of[entry.hash].add(entry.label)
+        parts_of[entry.hash].add(entry.split)
+    for spellings in alike.values():
+        if len(spellings) > 1:
+            shown = ", ".join(repr(label) for label in sorted(spellings))
+            said.append(f"labels that differ only by case or spaces are kept apart: {shown}; rename one if they are the same")
+    if conflicting := sum(len(labels) > 1 for labels in labels_of.values()):
+        said.append(f"{conflicting} photo(s) are there more than once with different labels")
+    leaked = sum("test" in parts and len(parts) > 1 for parts in parts_of.values())
+    if leaked:
+        said.append(f"{leaked} test photo(s) are also in training or validation, byte for byte: the test figures flatter")
+    return said
+
+
+def require_classes(entries: Sequence[Entry], data: Path) -> list[str]:
+    """The classes to learn: labels of training photos, sorted. Raises DataError for fewer than two."""
+    counts = Counter(entry.label for entry in entries if entry.split == "train")
+    if len(counts) < 2:
+        found = f"one class ({next(iter(counts))!r})" if counts else "none"
+        raise DataError(
+            f"{data}: expected training photos of at least two classes, found {found}; "
+            "a folder needs one folder a class, a table one label a row"
+        )
+    return sorted(counts)
+
+
+def write_manifest(entries: Sequence[Entry], path: Path) -> None:
+    """Write the manifest as Parquet, a row a photo."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtra("train", "writing the manifest") from None
+    names = ("image", "hash", "label", "category", "product", "split")
+    table = pa.table({name: [getattr(entry, name) for entry in entries] for name in names})
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

@@ -1,0 +1,41 @@
+"""Temperature scaling (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
+
+_LOG_BOUNDS = (np.log(0.05), np.log(20.0))
+_GOLDEN = (np.sqrt(5.0) - 1) / 2
+
+
+def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
+    """Natural logarithms of the softmax, float64 ``[N, C]``."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def log_loss(logits: Floats, truth: Indices, temperature: float = 1.0) -> float:
+    """Mean negative log-probability of the true class in nats, at ``temperature``."""
+    return float(-log_softmax(logits / temperature)[np.arange(len(truth)), truth].mean())
+
+
+def fit_temperature(logits: Floats, truth: Indices) -> float:
+    """The T that minimises the log loss of softmax(logits / T), within [0.05, 20].
+
+    ``logits`` is ``[N, C]``, ``truth`` holds N class indices. The loss is convex in 1/T, so it has one
+    minimum in log T too, which golden-section search finds to 1e-6. Without photos, T is 1.
+    """
+    if len(truth) == 0:
+        return 1.0
+    low, high = _LOG_BOUNDS
+    while high - low > 1e-6:
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if log_loss(logits, truth, float(np.exp(left))) < log_loss(logits, truth, float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))

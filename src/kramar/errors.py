@@ -1,0 +1,73 @@
+"""Everything that kramar raises on purpose.
+
+::
+
+    KramarError
+    ├── InputError           the input or the call is wrong (exit code 2)
+    │   ├── DataError        a folder, table or photo set
+    │   │   └── PhotoError   one photo; the run goes on without it
+    │   ├── ModelFileError   a model file
+    │   ├── RunFolderError   a run folder that holds something else
+    │   └── MissingExtra     a part that is not installed
+    └── FailedError          the machine said no (exit code 1)
+        ├── OutputError      disk full, not writable
+        └── ExportError      the exported file does not give its source's scores
+
+A message is one line: where, what was expected, what was found, what to do.
+"""
+
+from __future__ import annotations
+
+
+class KramarError(Exception):
+    """Root of all errors that kramar raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(KramarError):
+    """The input or the call is wrong; the message says how to put it right."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """A folder, a table or a set of photos cannot be used as it is."""
+
+
+class PhotoError(DataError):
+    """One photo cannot be read.
+
+    ``kind`` is its name in ``left_out`` (``unreadable``, ``missing``, ``too_large``).
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ModelFileError(InputError):
+    """A model file is missing, broken or not kramar's."""
+
+
+class RunFolderError(InputError):
+    """A run folder holds a run of other data or options."""
+
+
+class MissingExtra(InputError):  # noqa: N818 - reads as what it is: an extra that is missing
+    """A part of kramar that this command needs is not installed."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs the '{extra}' extra: pip install 'kramar[{extra}]'")
+
+
+class FailedError(KramarError):
+    """The work could not be done although the input was right."""
+
+
+class OutputError(FailedError):
+    """A file could not be written (disk full, no permission)."""
+
+
+class ExportError(FailedError):
+    """The exported file does not give the scores of the model that it was exported from."""

@@ -1,0 +1,1 @@
+"""The model file: written, verified against its source, then moved into place."""

@@ -1,0 +1,116 @@
+"""One ``model.onnx``, nothing beside it: pixels in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kramar.data.listing import Photo
+from kramar.errors import ExportError, MissingExtra
+from kramar.files import replacing
+from kramar.models.linear import Linear
+from kramar.progress import Progress
+from kramar.records import ModelCard, Verification
+from kramar.runtime.model import Model
+from kramar.runtime.session import Scores
+
+# What a float32 file may differ from its source in any probability.
+TOLERANCE = 1e-4
+
+
+def write(
+    converted: Path,
+    head: Linear,
+    card: ModelCard,
+    path: Path,
+    photos: Sequence[Photo],
+    source: npt.NDArray[np.floating],
+    progress: Progress,
+) -> Verification:
+    """Write the model file and verify it on ``photos``, whose source probabilities are ``source`` ``[N, C]``.
+
+    It takes ``path``'s place only when it gives the source's label on every photo (a tie within the tolerance has
+    no label to give) and every probability within 1e-4. Raises ExportError otherwise.
+    """
+    with replacing(path) as temporary:
+        _assemble(converted, head, card, temporary)
+        return verify(Model(temporary), photos, source, progress)
+
+
+def verify(
+    model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floating], progress: Progress
+) -> Verification:
+    """Compare ``model``'s probabilities on ``photos`` with ``source`` ``[N, C]``. Raises ExportError."""
+    exported: list[Scores] = []
+    with progress.stage("Verifying the model file", len(photos)) as advance:
+        for _, found in model.stream_scores(photos):
+            if isinstance(found, Exception):
+                raise ExportError(f"a photo that was readable before is not any more ({found}); run the command again")
+            exported.append(found)
+            advance(1)
+    if not exported:
+        return Verification(photos=0, label_differences=0, largest_difference=0.0)
+    ours = np.stack(exported)
+    difference = float(np.abs(ours - source).max())
+    two_best = np.sort(source, axis=1)[:, -2:]
+    tied = two_best[:, 1] - two_best[:, 0] <= TOLERANCE
+    differing = int(((ours.argmax(axis=1) != source.argmax(axis=1)) & ~tied).sum())
+    if differing or difference > TOLERANCE:
+        raise ExportError(
+            f"the exported file differs from its source on {differing} of {len(ours)} labels and by up to "
+            f"{difference:.2g} in probability (at most {TOLERANCE:g}); it was not kept. Please report this"
+        )
+    return Verification(photos=len(ours), label_differences=differing, largest_difference=difference)
+
+
+def _assemble(converted: Path, head: Linear, card: ModelCard, path: Path) -> None:
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        raise MissingExtra("train", "writing a model file") from None
+
+    model = onnx.load(converted)
+    graph = model.graph
+    classes = len(head.bias)
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(head.weights, "head.weight"),
+            numpy_helper.from_array(head.bias, "head.bias"),
+            numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"),
+        ]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Gemm", ["embedding", "head.weight", "head.bias"], ["logits"], "head"),
+            helper.make_node("Div", ["logits", "temperature"], ["calibrated_logits"], "calibrate"),
+            helper.make_node("Softmax", ["calibrated_logits"], ["probabilities"], "softmax", axis=1),
+        ]
+    )
+    outputs = {output.name: output for output in graph.output}
+    for name in ("probabilities", "logits"):
+        outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", classes])
+    del graph.output[:]
+    graph.output.extend(outputs[name] for name in ("probabilities", "logits", "embedding", "feature_map"))
+    graph.name = "kramar"
+    model.producer_name, model.producer_version = "kramar", card.kramar
+    del model.metadata_props[:]
+    # The exporter's notes on each node name source files of the machine that made them.
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del graph.value_info[:]
+    helper.set_model_props(model, {"kramar": card.model_dump_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def parameters(path: Path) -> int:
+    """Numbers in the model file's weights."""
+    import onnx
+
+    # Scalars such as the temperature are arithmetic, not weights.
+    return sum(int(np.prod(t.dims)) for t in onnx.load(path).graph.initializer if len(t.dims))

@@ -1,0 +1,133 @@
+"""``kramar evaluate``: the same metrics for any model file on any labelled data."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kramar.data import manifest
+from kramar.data.listing import SPLIT_NAMES, Listing
+from kramar.data.sources import list_photos
+from kramar.errors import DataError, InputError
+from kramar.evaluation import breakdown
+from kramar.evaluation.metrics import Scored, calibration_bins, score
+from kramar.jobs.gather import refuse
+from kramar.progress import Progress, Silent
+from kramar.records import CalibrationBin, ClassScore, Confusion, LeftOut, Metrics, Mistake, Record
+from kramar.runtime.model import Model
+from kramar.runtime.session import Scores
+
+
+class Evaluation(Record):
+    """A model's scores on labelled photos.
+
+    Attributes:
+        split: the part that was scored, or ``all``.
+        warnings: what the user should know, such as labels that the model does not have.
+    """
+
+    model: str
+    data: str
+    split: str
+    photos: int
+    metrics: Metrics
+    classes: list[ClassScore]
+    confusions: list[Confusion]
+    mistakes: list[Mistake]
+    calibration: list[CalibrationBin]
+    left_out: dict[str, int]
+    left_out_files: list[LeftOut]
+    warnings: list[str]
+
+
+def evaluate(
+    model: str | os.PathLike[str] | Model,
+    data: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score ``model`` on the labelled photos in ``data``.
+
+    Where the data has a split of its own, its test part is scored unless ``split`` names another (``train``,
+    ``val``, ``test`` or ``all``). Photos whose label the model does not have count as mistakes.
+
+    Raises InputError where the data or the model file cannot be used.
+    """
+    listener = progress or Silent()
+    opened = model if isinstance(model, Model) else Model(model)
+    source = Path(data)
+    listing, part = _part(list_photos(source, dict(columns or {})), source, split)
+    entries, left_out = manifest.hash_photos(listing, listener)
+    left_out = [*listing.left_out, *left_out]
+    scores: list[Scores] = []
+    read = []
+    with listener.stage("Classifying photos", len(entries)) as advance:
+        answers = opened.stream_scores(entry.photo for entry in entries)
+        for entry, (_, found) in zip(entries, answers, strict=True):
+            if isinstance(found, Exception):
+                left_out.append(LeftOut(image=entry.image, kind=found.kind, detail=str(found)))
+            else:
+                read.append(entry)
+                scores.append(found)
+            advance(1)
+    if strict:
+        refuse(left_out, source)
+    if not read:
+        raise DataError(f"{source}: none of its {len(listing.rows)} photos can be read, the first: {left_out[0].detail}")
+    scored = Scored.of(
+        np.stack(scores), [entry.label for entry in read], opened.classes, [entry.group for entry in read]
+    )
+    unknown = Counter(label for label, truth in zip(scored.labels, scored.truth, strict=True) if truth < 0)
+    if len(unknown) == len(set(scored.labels)):
+        raise DataError(
+            f"{source}: expected labels of the model such as {opened.classes[0]!r}, found only others such as "
+            f"{scored.labels[0]!r}; is it the right model, or does --columns name the right label column?"
+        )
+    warnings = list(listing.warnings)
+    if unknown:
+        names = ", ".join(repr(label) for label in sorted(unknown)[:8])
+        warnings.append(
+            f"{unknown.total()} photo(s) of {len(unknown)} label(s) that the model does not have "
+            f"({names}) count as mistakes"
+        )
+    for warning in warnings:
+        listener.say(f"Warning: {warning}")
+    counts = {label: {part: n} for label, n in sorted(Counter(scored.labels).items())}
+    return Evaluation(
+        model=str(opened.path),
+        data=str(source),
+        split=part,
+        photos=len(read),
+        metrics=score(scored, seed),
+        classes=breakdown.by_class(scored, counts, {entry.label: entry.category for entry in read}),
+        confusions=breakdown.confusions(scored),
+        mistakes=breakdown.mistakes(scored, [entry.image for entry in read]),
+        calibration=calibration_bins(scored),
+        left_out=dict(Counter(item.kind for item in left_out)),
+        left_out_files=left_out,
+        warnings=warnings,
+    )
+
+
+def _part(listing: Listing, source: Path, split: str | None) -> tuple[Listing, str]:
+    """The rows to score, and the name of their part."""
+    if split is not None and split != "all" and split not in SPLIT_NAMES:
+        raise InputError(f"--split: expected train, val, test or all, found {split!r}")
+    if split == "all" or (split is None and not listing.split_from):
+        return listing, "all"
+    if not listing.split_from:
+        raise DataError(f"{source}: has no split of its own; leave --split {split} away to score all of it")
+    part = SPLIT_NAMES[split or "test"]
+    rows = [row for row in listing.rows if row.split == part]
+    if not rows:
+        there = ", ".join(sorted({row.split for row in listing.rows}))
+        raise DataError(f"{source}: has no {part} photos, only {there}; choose with --split, or --split all")
+    return Listing(rows, listing.left_out, listing.warnings, listing.split_from), part

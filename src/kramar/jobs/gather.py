@@ -1,0 +1,64 @@
+"""The data of a run: listed, hashed, split, and what the user should know of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kramar.config import TrainConfig
+from kramar.data import manifest, split
+from kramar.data.manifest import Entry
+from kramar.data.sources import list_photos
+from kramar.errors import DataError
+from kramar.progress import Progress
+from kramar.records import LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The data, split, before any photo is decoded."""
+
+    entries: list[Entry]
+    left_out: list[LeftOut]
+    warnings: list[str]
+    split_from: str
+    fingerprint: str
+
+
+def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
+    """List, hash and split the photos in ``source``. Raises DataError."""
+    listing = list_photos(source, config.columns)
+    listed, unopened = manifest.hash_photos(listing, listener)
+    entries = split.assign(listed, config.seed)
+    left_out = [*listing.left_out, *unopened]
+    if config.strict:
+        refuse(left_out, source)
+    manifest.require_classes(entries, source)
+    warnings = [
+        *listing.warnings,
+        *manifest.warnings(entries),
+        *split.warnings(entries, own_split=bool(listing.split_from)),
+    ]
+    for warning in warnings:
+        listener.say(f"Warning: {warning}")
+    return Gathered(entries, left_out, warnings, listing.split_from or "kramar", manifest.fingerprint(entries))
+
+
+def refuse(left_out: Sequence[LeftOut], source: Path) -> None:
+    """Raise DataError for the first of ``left_out``, if there is one: what ``--strict`` asks for."""
+    if left_out:
+        first = left_out[0]
+        raise DataError(
+            f"{source}: --strict, and {len(left_out)} cannot be used, the first {first.image!r} "
+            f"({first.kind}: {first.detail}); mend or remove it, or leave --strict away"
+        )
+
+
+def categories(entries: Sequence[Entry]) -> dict[str, str]:
+    """The category path of each label: its most frequent one."""
+    seen: dict[str, Counter[str]] = {}
+    for entry in entries:
+        seen.setdefault(entry.label, Counter())[entry.category] += 1
+    return {label: min(counts, key=lambda path: (-counts[path], path)) for label, counts in seen.items()}

@@ -1,0 +1,1 @@
+"""Backbones, the engines that run them, and the cache of what they see."""

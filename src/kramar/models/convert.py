@@ -1,0 +1,111 @@
+"""From a backbone's PyTorch weights to ONNX, once, in a process of its own.
+
+``python -m kramar.models.convert NAME OUT.onnx RATE.json``: PyTorch takes seconds to load and over a gigabyte,
+which a run that finds the converted file in the cache never pays.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kramar.config import cores
+from kramar.errors import FailedError, MissingExtra
+from kramar.files import replacing
+from kramar.models.backbones import Backbone, find
+
+if TYPE_CHECKING:
+    import torch
+
+OPSET = 18
+
+
+def load_torch(backbone: Backbone) -> torch.nn.Module:
+    """The backbone in PyTorch: uint8 ``[N, S, S, 3]`` to (feature map ``[N, D, h, w]``, its spatial mean ``[N, D]``).
+
+    Raises MissingExtra without PyTorch and timm.
+    """
+    try:
+        import timm
+        import torch
+    except ImportError:
+        raise MissingExtra("train", f"converting {backbone.name}") from None
+
+    network = timm.create_model(backbone.timm_name, pretrained=False, exportable=True)
+    # Weights only: a pickle from a package must not run code.
+    stored = torch.load(backbone.weights_file(), weights_only=True, map_location="cpu")
+    own = network.state_dict()
+    if [value.shape for value in own.values()] != [value.shape for value in stored.values()]:
+        raise FailedError(f"{backbone.weights_file()}: its tensors do not fit {backbone.timm_name}")
+    network.load_state_dict(dict(zip(own, stored.values(), strict=True)))
+
+    class FromPixels(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1) * 255)
+            self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1) * 255)
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+            feature_map = self.network.forward_features((pixels - self.mean) / self.std)
+            return feature_map, feature_map.mean((2, 3))
+
+    return FromPixels().eval()
+
+
+def convert(backbone: Backbone, path: Path, rate: Path) -> None:
+    """Leave the ONNX file at ``path`` and PyTorch's own speed, photos a second, at ``rate``."""
+    with replacing(path) as temporary:
+        command = [sys.executable, "-m", "kramar.models.convert", backbone.name, str(temporary), str(rate)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip() or "no message").splitlines()[-1]
+            raise FailedError(f"converting {backbone.name} to ONNX failed: {last}")
+
+
+def _main(name: str, path: str, rate: str) -> None:
+    import torch
+
+    backbone = find(name)
+    size = backbone.resize.size
+    module = load_torch(backbone)
+    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    torch.onnx.export(
+        module,
+        (example,),
+        path,
+        input_names=["images"],
+        output_names=["feature_map", "embedding"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        dynamo=True,
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+    )
+    torch.set_num_threads(cores())
+    Path(rate).write_text(json.dumps(_rate(module, size)), encoding="utf-8")
+
+
+def _rate(module: torch.nn.Module, size: int, batch: int = 8, seconds: float = 1.5) -> float:
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.zeros((batch, size, size, 3), dtype=torch.uint8)
+    done = 0
+    with torch.inference_mode():
+        module(images.to(device))
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            module(images.to(device))[1].cpu()
+            done += batch
+    return done / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

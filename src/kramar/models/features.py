@@ -1,0 +1,160 @@
+"""What the frozen backbone sees in each photo: decoded, embedded and committed to the store."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kramar.config import cache_folder, cores
+from kramar.data.manifest import Entry
+from kramar.data.pixels import Pixels, in_order, prepare
+from kramar.errors import PhotoError
+from kramar.models.backbones import Backbone
+from kramar.models.engines import BATCH, ENGINES, Choice, Converted, Engine, bare_rate
+from kramar.models.store import FeatureStore, Rates
+from kramar.progress import Progress
+from kramar.records import LeftOut, ResizeRule
+from kramar.runtime.session import Scores
+
+_COMMIT_EVERY = 64
+_DECODE_SAMPLE = 96
+# Fewer new photos than this are done sooner than the rates could be measured.
+_WORTH_MEASURING = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass over photos did.
+
+    Attributes:
+        left_out: photos that could not be read.
+        computed: embeddings computed now; the other photos' were in the store.
+        rates: measured where there was enough to do, else those of the last pass that measured them, if any.
+    """
+
+    left_out: list[LeftOut]
+    computed: int
+    reused: int
+    rates: Rates | None
+
+
+def store_folder(backbone: Backbone, converted: Converted, choice: Choice) -> Path:
+    """The folder of the store whose name holds everything that an embedding depends on but the photo."""
+    parts = (backbone.name, converted.weights, backbone.resize.key, choice.engine, choice.version, choice.precision)
+    return cache_folder() / "features" / "-".join(parts)
+
+
+def missing(store: FeatureStore, entries: Sequence[Entry]) -> list[Entry]:
+    """One entry for each photo that the store lacks, in the order of ``entries``."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.hash not in store:
+            first.setdefault(entry.hash, entry)
+    return list(first.values())
+
+
+class Worker:
+    """Decodes and embeds photos; the runtime is opened when it is first needed."""
+
+    def __init__(self, choice: Choice, converted: Converted, backbone: Backbone) -> None:
+        self._open = lambda: ENGINES[choice.engine](converted.path, backbone)
+        self._rule = backbone.resize
+        self._engine: Engine | None = None
+        self._measured: tuple[float, float] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The open runtime."""
+        if self._engine is None:
+            self._engine = self._open()
+        return self._engine
+
+    def measure(self, todo: Sequence[Entry]) -> float | None:
+        """Photos a second to expect for ``todo``; None where it is too little to be worth measuring."""
+        if len(todo) < _WORTH_MEASURING:
+            return None
+        if self._measured is None:
+            self._measured = _decode_rate(todo, self._rule), bare_rate(self.engine, self._rule.size)
+        decode, bare = self._measured
+        return 1 / (1 / bare + 1 / decode / cores())
+
+    def fill(self, store: FeatureStore, entries: Sequence[Entry], progress: Progress) -> Pass:
+        """Bring the embeddings of all ``entries`` into ``store``; decoding runs beside the model."""
+        todo = missing(store, entries)
+        if not todo:
+            return Pass([], 0, len(entries), store.rates())
+        self.measure(todo)
+        unreadable: dict[str, PhotoError] = {}
+        start = time.perf_counter()
+        with progress.stage("Looking at photos", len(todo)) as advance:
+            waiting: list[tuple[list[str], Scores]] = []
+            for hashes, embeddings in _embed(todo, self.engine, self._rule, unreadable):
+                waiting.append((hashes, embeddings))
+                if sum(len(batch) for batch, _ in waiting) >= _COMMIT_EVERY:
+                    _commit(store, waiting)
+                advance(len(hashes))
+            _commit(store, waiting)
+            advance(len(unreadable))
+        seconds = time.perf_counter() - start
+        if self._measured is not None:
+            decode, bare = self._measured
+            store.remember(Rates(features=len(todo) / seconds, bare_model=bare, decode=decode))
+        left_out = [
+            LeftOut(image=entry.image, kind=unreadable[entry.hash].kind, detail=str(unreadable[entry.hash]))
+            for entry in entries
+            if entry.hash in unreadable
+        ]
+        return Pass(left_out, len(todo) - len(unreadable), len(entries) - len(todo), store.rates())
+
+
+def _commit(store: FeatureStore, waiting: list[tuple[list[str], Scores]]) -> None:
+    if waiting:
+        store.append([h for hashes, _ in waiting for h in hashes], np.concatenate([e for _, e in waiting]))
+        waiting.clear()
+
+
+def _embed(
+    todo: Sequence[Entry], engine: Engine, rule: ResizeRule, unreadable: dict[str, PhotoError]
+) -> Iterator[tuple[list[str], Scores]]:
+    """Hashes and embeddings, batch by batch; what cannot be read goes to ``unreadable``."""
+
+    def decode(entry: Entry) -> tuple[str, Pixels | PhotoError]:
+        try:
+            return entry.hash, prepare(entry.photo.read(), rule)
+        except PhotoError as error:
+            return entry.hash, error
+
+    def batches() -> Iterator[tuple[list[str], Pixels]]:
+        hashes: list[str] = []
+        pixels: list[Pixels] = []
+        for photo_hash, found in in_order(decode, todo, cores(), ahead=BATCH * (engine.streams + 2)):
+            if isinstance(found, PhotoError):
+                unreadable[photo_hash] = found
+                continue
+            hashes.append(photo_hash)
+            pixels.append(found)
+            if len(hashes) == BATCH:
+                yield hashes, np.stack(pixels)
+                hashes, pixels = [], []
+        if hashes:
+            yield hashes, np.stack(pixels)
+
+    def embed(batch: tuple[list[str], Pixels]) -> tuple[list[str], Scores]:
+        return batch[0], engine.embed(batch[1])
+
+    return in_order(embed, batches(), engine.streams, ahead=2 * engine.streams)
+
+
+def _decode_rate(todo: Sequence[Entry], rule: ResizeRule) -> float:
+    """Photos a second that one core makes ready, from a sample of ``todo``."""
+    sample = todo[:: max(1, len(todo) // _DECODE_SAMPLE)]
+    start = time.perf_counter()
+    for entry in sample:
+        with contextlib.suppress(PhotoError):
+            prepare(entry.photo.read(), rule)
+    return len(sample) / (time.perf_counter() - start)

@@ -1,0 +1,252 @@
+"""What the rooms hand to each other and leave behind: typed, frozen, and the same in Python and in JSON.
+
+``RunRecord`` is ``run.json``; ``ModelCard`` is the document ``kramar`` in a model file's metadata.
+Keys that DESIGN promises keep their names and meaning; new ones may be added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CARD_SCHEMA = 1
+
+
+class Record(BaseModel):
+    """A frozen document; unknown keys of a newer kramar are kept out of the way, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Estimate(Record):
+    """A figure with its 95% interval.
+
+    ``n`` counts the photos behind it; ``low`` and ``high`` bound it in the figure's own unit.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def percent(self) -> str:
+        """``74.2% (95% interval 72.4 to 75.9, n = 2,485)``."""
+        return (
+            f"{self.value:.1%} (95% interval {100 * self.low:.1f} to {100 * self.high:.1f}, n = {self.n:,})"
+        )
+
+
+class Metrics(Record):
+    """The scores of one model on one set of photos. Shares are in [0, 1], ``log_loss`` in nats."""
+
+    accuracy: Estimate
+    top5: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+    log_loss: Estimate
+    calibration_error: Estimate
+
+
+class ClassScore(Record):
+    """One class: its photos by part and how it does on the scored part (None where it has no photo there)."""
+
+    label: str
+    category: str
+    photos: dict[str, int]
+    recall: Estimate | None
+    precision: Estimate | None
+    f1: float | None
+
+
+class Confusion(Record):
+    """``count`` of the ``of`` photos of ``truth`` were called ``predicted``."""
+
+    truth: str
+    predicted: str
+    count: int
+    of: int
+
+
+class Mistake(Record):
+    """A wrong answer and how sure the model was of it (probability in [0, 1])."""
+
+    image: str
+    truth: str
+    predicted: str
+    probability: float
+
+
+class CalibrationBin(Record):
+    """One of the equal-mass bins: mean top-label probability, share that was right, photos."""
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+class LeftOut(Record):
+    """Something in the data that is not trained or scored on, and why."""
+
+    image: str
+    kind: str
+    detail: str
+
+
+class DataRecord(Record):
+    """The data of a run: photos used, classes, what was left out (by kind, and listed)."""
+
+    source: str
+    photos: int
+    classes: int
+    fingerprint: str
+    split: dict[str, int]
+    split_from: str
+    left_out: dict[str, int]
+    left_out_files: list[LeftOut] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+
+
+class ModelRecord(Record):
+    """The model file: its size in bytes, speed in milliseconds a photo (decoding excluded), origin."""
+
+    file: str
+    bytes: int
+    sha256: str
+    backbone: str
+    rung: str
+    storage: str
+    parameters: int
+    milliseconds: float
+    input_size: int
+    weights_source: str
+    weights_licence: str
+
+
+class Trial(Record):
+    """One regularisation tried for the head, and its log loss (nats) where choices are made."""
+
+    regularisation: float
+    class_weight: str
+    log_loss: float
+    accuracy: float
+
+
+class HeadRecord(Record):
+    """How the head was chosen: inverse regularisation strength C, class weights, on which photos."""
+
+    regularisation: float
+    class_weight: str
+    chosen_on: str
+    temperature: float
+    trials: list[Trial]
+
+
+class Rung(Record):
+    """One rung of the ladder: what it cost, what it gave, whether its model was kept and why."""
+
+    rung: str
+    seconds: float
+    val_accuracy: Estimate | None
+    bytes: int
+    milliseconds: float
+    kept: bool
+    why: str
+
+
+class Verification(Record):
+    """The exported file against its source: photos compared, labels that differ, largest difference."""
+
+    photos: int
+    label_differences: int
+    largest_difference: float
+
+
+class RunRecord(Record):
+    """``run.json``: every figure that the report shows."""
+
+    kramar: str
+    command: str
+    started: str
+    seed: int
+    machine: dict[str, str | int]
+    data: DataRecord
+    model: ModelRecord
+    head: HeadRecord
+    metrics: dict[str, Metrics]
+    classes: list[ClassScore]
+    confusions: list[Confusion]
+    mistakes: list[Mistake]
+    calibration: list[CalibrationBin]
+    verification: Verification
+    ladder: list[Rung]
+    seconds: dict[str, Any]
+    rates: dict[str, float]
+    features: dict[str, str | int]
+    peak_memory_bytes: int
+
+
+class ResizeRule(Record):
+    """How a photo becomes the model's input (``data/pixels.py`` is the code).
+
+    The centre square whose side is ``crop`` times the short side, resized to ``size`` x ``size`` pixels
+    with Pillow's ``filter``.
+    """
+
+    size: int
+    crop: float
+    filter: str
+
+    @property
+    def key(self) -> str:
+        """A short name that changes with anything that changes pixels."""
+        return f"{self.size}px-crop{self.crop:g}-{self.filter}-v1"
+
+
+class ClassCard(Record):
+    """A class of a model file, in the order of its outputs."""
+
+    label: str
+    category: str
+
+
+class ModelCard(Record):
+    """The document ``kramar`` in a model file's metadata."""
+
+    schema_version: int = CARD_SCHEMA
+    kramar: str
+    classes: list[ClassCard]
+    resize: ResizeRule
+    temperature: float
+    backbone: str
+    rung: str
+    storage: str
+    metrics: dict[str, Metrics]
+    data_fingerprint: str
+    split: dict[str, int]
+    weights_source: str
+    weights_licence: str
+
+
+class Ranked(Record):
+    """One of the most probable labels of a photo."""
+
+    label: str
+    probability: float
+
+
+class Prediction(Record):
+    """What the model says of one photo; where it cannot be read, ``error`` says why and the rest is empty.
+
+    ``decision``, ``set`` and ``unknown_score`` are filled by model files that carry decisions.
+    """
+
+    image: str
+    label: str = ""
+    probability: float | None = None
+    category: str = ""
+    decision: str = ""
+    set: list[str] = Field(default_factory=list)
+    unknown_score: float | None = None
+    error: str = ""
+    top: list[Ranked] = Field(default_factory=list)

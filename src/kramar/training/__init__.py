@@ -1,0 +1,1 @@
+"""The rungs of the ladder; this far, the head."""

@@ -1,0 +1,49 @@
+"""How many photos a time budget has room for, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from kramar.data.manifest import Entry
+from kramar.errors import InputError
+
+# The share of the time left that features may take; the rest is for what cannot be measured beforehand.
+FEATURES_SHARE = 0.85
+# Passes over the features in one search for a head (forward and back, all steps), and how fast two cores do them.
+_FIT_PASSES = 1000
+_FIT_FLOPS = 5e10
+_OVERHEAD_SECONDS = 10.0
+# Fewer photos a class than this teach nothing worth having.
+_FEWEST_A_CLASS = 4
+
+
+def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, seconds_left: float) -> int:
+    """Photos that can be embedded, learnt and verified in ``seconds_left``; ``todo`` of them are not cached yet.
+
+    ``rate`` is in photos a second, ``width`` the numbers in an embedding. Raises InputError where the time is too
+    short for any useful model.
+    """
+    classes = len({entry.label for entry in entries})
+    validation = sum(entry.split == "val" for entry in entries)
+    fit = len(entries) * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
+    rest = fit + validation / rate + _OVERHEAD_SECONDS
+    in_time = len(entries) - todo + int(max(0.0, seconds_left - rest) * FEATURES_SHARE * rate)
+    if in_time < min(_FEWEST_A_CLASS * classes, len(entries)):
+        raise InputError(
+            f"--budget: {seconds_left:.0f}s are left, in which {in_time} of {len(entries):,} photos fit at "
+            f"{rate:.0f} photos/s; all of them take about {todo / rate / FEATURES_SHARE + rest:.0f}s"
+        )
+    return min(in_time, len(entries))
+
+
+def thinned(entries: Sequence[Entry], allowed: int, cached: Collection[str]) -> list[Entry]:
+    """About ``allowed`` of ``entries``, in their order: the same share of each class and part, cached ones first."""
+    share = allowed / len(entries)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, entry in enumerate(entries):
+        groups.setdefault((entry.label, entry.split), []).append(place)
+    chosen: list[int] = []
+    for places in groups.values():
+        places.sort(key=lambda place: (entries[place].hash not in cached, entries[place].hash))
+        chosen += places[: max(1, round(share * len(places)))]
+    return [entries[place] for place in sorted(chosen)]

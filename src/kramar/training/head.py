@@ -1,0 +1,213 @@
+"""Rung 1: multinomial logistic regression on frozen features, its regularisation chosen on held-out photos."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kramar.decisions.calibration import fit_temperature, log_loss, log_softmax
+from kramar.models.linear import Linear
+from kramar.progress import Progress
+from kramar.records import HeadRecord, Trial
+from kramar.runtime.session import Scores
+
+Indices = npt.NDArray[np.integer]
+
+# Choices on fewer validation photos than this would follow chance: folds of training and validation decide then.
+MIN_VALIDATION = 100
+FOLDS = 5
+# C is searched from here in steps of half a decade; features are standardised first, so it suits any backbone.
+START_C = 0.1
+STEP = 10**0.5
+MOST_STEPS = 6
+# Largest class over smallest, from which balanced weights are tried.
+IMBALANCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Photos of one part: embeddings ``[N, D]``, class indices ``[N]`` (-1: not a training class), group keys."""
+
+    embeddings: Scores
+    truth: Indices
+    groups: Sequence[str]
+
+    def known(self) -> Part:
+        """Only the photos of training classes."""
+        keep = np.flatnonzero(self.truth >= 0)
+        return Part(self.embeddings[keep], self.truth[keep], [self.groups[i] for i in keep])
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    train: Part
+    held_out: Part
+
+
+def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress) -> tuple[Linear, HeadRecord]:
+    """The head, fitted on ``train`` alone, and how it was chosen.
+
+    The inverse regularisation C, the class weights and the temperature are those of the lowest log loss on the
+    validation photos of training classes; with fewer than 100 of them, on out-of-fold scores of train and
+    validation together, whole groups in one fold.
+    """
+    val = val.known()
+    if len(val.truth) >= MIN_VALIDATION:
+        chosen_on, folds = f"validation ({len(val.truth)} photos)", [_Fold(train, val)]
+    else:
+        both = _join(train, val)
+        folds = _folds(both, seed)
+        chosen_on = f"{len(folds)} folds of training and validation ({len(both.truth)} photos)"
+        if not folds:
+            folds, chosen_on = [_Fold(train, train)], "the training photos themselves: too few to hold any out"
+    search = _Search(folds, classes)
+    best = search.regularisation(progress)
+    counts = np.bincount(train.truth, minlength=classes)
+    if counts.max() >= IMBALANCE * counts[counts > 0].min():
+        best = min(best, search.trial(best.regularisation, "balanced"), key=lambda trial: trial.log_loss)
+    head = search.final(train, best)
+    logits, truth = search.held_out(best)
+    record = HeadRecord(
+        regularisation=best.regularisation,
+        class_weight=best.class_weight,
+        chosen_on=chosen_on,
+        temperature=fit_temperature(logits, truth),
+        trials=search.trials,
+    )
+    return head, record
+
+
+class _Search:
+    """Tries settings on folds; each next fit of a fold starts from its last one, which makes it several times faster."""
+
+    def __init__(self, folds: Sequence[_Fold], classes: int) -> None:
+        self._folds = folds
+        self._classes = classes
+        self._fitters = [_Fitter(fold.train, classes) for fold in folds]
+        self._logits: dict[tuple[float, str], Scores] = {}
+        self._heads: dict[tuple[float, str], Linear] = {}
+        self.trials: list[Trial] = []
+
+    def regularisation(self, progress: Progress) -> Trial:
+        """The best C without class weights: downhill from START_C, one way and then the other."""
+        with progress.stage("Fitting the head", MOST_STEPS) as advance:
+            best = self.trial(START_C, "none")
+            advance(1)
+            for factor in (STEP, 1 / STEP):
+                moved = False
+                while len(self.trials) < MOST_STEPS:
+                    trial = self.trial(best.regularisation * factor, "none")
+                    advance(1)
+                    if trial.log_loss >= best.log_loss:
+                        break
+                    best, moved = trial, True
+                if moved:
+                    break
+        return best
+
+    def trial(self, c: float, class_weight: str) -> Trial:
+        """Log loss (after its own temperature) and accuracy on the held-out photos of all folds."""
+        logits = []
+        for fold, fitter in zip(self._folds, self._fitters, strict=True):
+            head = fitter.fit(c, class_weight)
+            logits.append(head(fold.held_out.embeddings))
+        self._heads[c, class_weight] = head
+        scores = self._logits[c, class_weight] = np.concatenate(logits)
+        truth = self._truth()
+        loss = log_loss(scores, truth, fit_temperature(scores, truth))
+        accuracy = float((scores.argmax(axis=1) == truth).mean())
+        trial = Trial(regularisation=c, class_weight=class_weight, log_loss=loss, accuracy=accuracy)
+        self.trials.append(trial)
+        return trial
+
+    def held_out(self, trial: Trial) -> tuple[Scores, Indices]:
+        """The held-out logits ``[N, C]`` of a trial, and their classes ``[N]``."""
+        return self._logits[trial.regularisation, trial.class_weight], self._truth()
+
+    def final(self, train: Part, trial: Trial) -> Linear:
+        """The head of ``trial`` on all of ``train``."""
+        if len(self._folds) == 1:
+            return self._heads[trial.regularisation, trial.class_weight]
+        return _Fitter(train, self._classes).fit(trial.regularisation, trial.class_weight)
+
+    def _truth(self) -> Indices:
+        return np.concatenate([fold.held_out.truth for fold in self._folds])
+
+
+class _Fitter:
+    """Fits heads on one set of photos, each starting from the last."""
+
+    def __init__(self, part: Part, classes: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._mean = part.embeddings.mean(axis=0, dtype=np.float64)
+        self._scale = part.embeddings.std(axis=0, dtype=np.float64) + 1e-6
+        self._standard = ((part.embeddings - self._mean) / self._scale).astype(np.float32)
+        self._truth = part.truth
+        self._classes = classes
+        self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
+
+    def fit(self, c: float, class_weight: str) -> Linear:
+        """The head for raw embeddings: standardisation is folded into its weights."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        self._model.set_params(C=c, class_weight="balanced" if class_weight == "balanced" else None)
+        with warnings.catch_warnings():
+            # A fit that stops early is judged on held-out photos like any other.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._model.fit(self._standard, self._truth)
+        weights, bias = self._coefficients(self._model)
+        weights = weights / self._scale[:, None]
+        return Linear(weights.astype(np.float32), (bias - self._mean @ weights).astype(np.float32))
+
+    def _coefficients(self, model: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Weights ``[D, classes]`` and biases; a class that this fold's photos lack is never predicted."""
+        weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
+        if weights.shape[1] == 1:
+            # Two classes have one boundary; half of it on each side is the same softmax.
+            weights, bias = np.hstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+        full = np.zeros((weights.shape[0], self._classes))
+        offset = np.full(self._classes, bias.min() - 20.0)
+        full[:, model.classes_] = weights
+        offset[model.classes_] = bias
+        return full, offset
+
+
+def _join(first: Part, second: Part) -> Part:
+    return Part(
+        np.concatenate([first.embeddings, second.embeddings]),
+        np.concatenate([first.truth, second.truth]),
+        [*first.groups, *second.groups],
+    )
+
+
+def _folds(part: Part, seed: int) -> list[_Fold]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    number = min(FOLDS, len(set(part.groups)), int(np.bincount(part.truth).max()))
+    if number < 2:
+        return []
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # Classes of fewer photos than folds are expected here, and spread as far as they go.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(splitter.split(part.embeddings, part.truth, part.groups))
+    return [
+        _Fold(_take(part, train), _take(part, held_out))
+        for train, held_out in splits
+        if len(set(part.truth[train])) > 1 and len(held_out)
+    ]
+
+
+def _take(part: Part, rows: Indices) -> Part:
+    return Part(part.embeddings[rows], part.truth[rows], [part.groups[i] for i in rows])
+
+
+def probabilities(logits: Scores, temperature: float) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities, float64 ``[N, C]``."""
+    return np.exp(log_softmax(logits / temperature))

@@ -1,0 +1,88 @@
+"""What all tests share: the markers ``gpu`` and ``real``, a cache of their own, and no silent skips in CI.
+
+With ``CI=true`` in the environment a test that is skipped makes the run fail, unless it is marked ``gpu``: a
+check that no machine runs is no check.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"  # real photos and weights, beside the project and never in it
+
+
+class Skips:
+    """Collects the skips that CI does not allow, and fails the run for them."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a skipped test; expected failures are reported as skips too, and are none."""
+        if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
+            self.found.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that was skipped whole."""
+        if report.skipped:
+            self.found.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Turn success into failure."""
+        if self.found and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say why the run failed."""
+        if self.found:
+            terminalreporter.section("skipped in CI, which only tests marked gpu may be", red=True)
+            for nodeid in self.found:
+                terminalreporter.line(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers and, in CI, the watch over skips."""
+    config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped where there is none")
+    config.addinivalue_line("markers", "real: needs the photos in ../shared/data (all of tests/real)")
+    if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Skips(), "skips")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests in ``tests/real``, and skip what this machine cannot run."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "real"):
+            item.add_marker(pytest.mark.real)
+    if not (SHARED / "data").is_dir():
+        skip(items, "real", "needs real photos in ../shared/data, beside the project; there are none")
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            skip(items, "gpu", "needs a CUDA device; there is none")
+
+
+def skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    """Skip the items that have ``marker``."""
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real photos (``data``) and weights (``weights``), for tests marked ``real``."""
+    return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests out of the user's feature cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KRAMAR_CACHE", str(tmp_path_factory.mktemp("kramar-cache")))
+        yield
