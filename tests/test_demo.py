@@ -139,9 +139,7 @@ def test_failure_of_all_ways_is_one_line(tmp_path: Path, archives: Archives) -> 
         assert part in message
 
 
-def test_interruption_leaves_nothing(
-    tmp_path: Path, archives: Archives, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interruption_leaves_nothing(tmp_path: Path, archives: Archives, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Image.Image, path: Path) -> None:
         raise KeyboardInterrupt
 

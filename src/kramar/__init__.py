@@ -37,8 +37,16 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            "DataError", "ExportError", "FailedError", "InputError", "KramarError", "MissingExtra",
-            "ModelFileError", "OutputError", "PhotoError", "RunFolderError",
+            "DataError",
+            "ExportError",
+            "FailedError",
+            "InputError",
+            "KramarError",
+            "MissingExtra",
+            "ModelFileError",
+            "OutputError",
+            "PhotoError",
+            "RunFolderError",
         ),
         "kramar.errors",
     ),
@@ -62,8 +70,8 @@ __all__ = [
     "FailedError",
     "InputError",
     "KramarError",
-    "MissingExtra",
     "Metrics",
+    "MissingExtra",
     "Model",
     "ModelFileError",
     "OutputError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -11,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -101,9 +100,7 @@ def main(
 @app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
-    out: Annotated[
-        Optional[Path], typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")] = DEFAULT_BUDGET,
     backbone: Annotated[str, typer.Option(help="The network whose features are used.")] = DEFAULT_BACKBONE,
     seed: Annotated[int, typer.Option(help="Seed of the split and of everything drawn.")] = 0,
@@ -136,7 +133,8 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     data: Annotated[Path, typer.Argument(help="Labelled photos: a folder or a table.")],
     split: Annotated[
-        Optional[str], typer.Option(help="train, val, test or all [default: test where the data has a split].")
+        str | None,
+        typer.Option(help="train, val, test or all [default: test where the data has a split]."),
     ] = None,
     columns: Columns = "",
     strict: Strict = False,
@@ -146,9 +144,7 @@ def evaluate(
     from kramar.jobs.evaluate import evaluate as job
 
     with _progress() as progress:
-        evaluation = job(
-            model, data, split=split, columns=parse_columns(columns), strict=strict, progress=progress
-        )
+        evaluation = job(model, data, split=split, columns=parse_columns(columns), strict=strict, progress=progress)
     if as_json:
         print(evaluation.model_dump_json(indent=1))
     else:
@@ -159,7 +155,7 @@ def evaluate(
 def classify(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     photos: Annotated[list[str], typer.Argument(help="Photos, folders, patterns or tables.")],
-    out: Annotated[Optional[Path], typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
     top: Annotated[int, typer.Option(help="How many of the most probable labels to list (JSON).")] = 5,
     columns: Columns = "",
     strict: Strict = False,

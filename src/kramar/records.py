@@ -32,9 +32,7 @@ class Estimate(Record):
 
     def percent(self) -> str:
         """``74.2% (95% interval 72.4 to 75.9, n = 2,485)``."""
-        return (
-            f"{self.value:.1%} (95% interval {100 * self.low:.1f} to {100 * self.high:.1f}, n = {self.n:,})"
-        )
+        return f"{self.value:.1%} (95% interval {100 * self.low:.1f} to {100 * self.high:.1f}, n = {self.n:,})"
 
 
 class Metrics(Record):

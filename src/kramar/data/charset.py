@@ -1,8 +1,8 @@
 """Which characters a table's bytes stand for.
 
-charset-normalizer 3.4.7, restricted to cp1251, cp1252 and cp1250, read 7 of 9 short Cyrillic tables and most
-French, Spanish and Nordic ones as cp1250: it is made for prose, and a table's labels are a few words. So the
-tables are read as the language whose alphabet they fit.
+charset-normalizer 3.4.7, restricted to cp1251, cp1252 and cp1250, read 6 of 9 short Cyrillic tables and 5 of 11
+Western European ones as cp1250: it is made for prose, and a table's labels are a few words. So a table is read in
+the encoding in which its words fit a language's alphabet best.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _ALPHABETS = (
     ("cp1250", "".join(_CENTRAL) + _HUNGARIAN + "ß"),
 )
 # Marks may stand between letters; signs there are letters of another encoding.
-_MARKS = frozenset("\xa0’–—·")  # noqa: RUF001 - as in the tables
-_SIGNS = frozenset("«»„“”‘‚‹›…•№€£§©®™°±×¼½¾²³¿¡")  # noqa: RUF001 - as in the tables
+_MARKS = frozenset("\xa0’–—·")
+_SIGNS = frozenset("«»„“”‘‚‹›…•№€£§©®™°±×¼½¾²³¿¡")
 _SAMPLE_BYTES = 1 << 14
 
 
@@ -102,7 +102,5 @@ def _fit(text: str, alphabet: frozenset[str]) -> float:
         total += 1
         beside_latin = own_script and any(near.isascii() and near.isalpha() for near in (before, after))
         capital_inside = letter.isupper() and before.isalpha() and (before.islower() or after.islower())
-        fitting += (
-            not alphabet.isdisjoint((letter, letter.lower())) and not beside_latin and not capital_inside
-        )
+        fitting += not alphabet.isdisjoint((letter, letter.lower())) and not beside_latin and not capital_inside
     return fitting / total if total else 1.0

@@ -14,9 +14,7 @@ COLUMNS = ("image", "label", "category", "product", "split")
 Record = tuple[str, Mapping[str, object] | str]
 
 
-def choose(
-    path: Path, columns: Mapping[str, str], required: Sequence[str], found: list[str]
-) -> dict[str, str]:
+def choose(path: Path, columns: Mapping[str, str], required: Sequence[str], found: list[str]) -> dict[str, str]:
     """The table's names of kramar's columns, of those that it has.
 
     ``columns`` are the names that the user gave, ``found`` those in ``path``. Raises DataError where a
@@ -38,9 +36,7 @@ def choose(
         )
     for theirs in wanted.values():
         if found.count(theirs) > 1:
-            raise DataError(
-                f"{path}: expected one column {theirs!r}, found {found.count(theirs)}; rename the others"
-            )
+            raise DataError(f"{path}: expected one column {theirs!r}, found {found.count(theirs)}; rename the others")
     return {ours: theirs for ours, theirs in wanted.items() if theirs in found}
 
 

@@ -15,9 +15,7 @@ from kramar.errors import DataError
 _DELIMITERS = ",;\t|"
 
 
-def delimited_rows(
-    path: Path, columns: Mapping[str, str], required: Sequence[str], file: TextIO
-) -> Iterator[Record]:
+def delimited_rows(path: Path, columns: Mapping[str, str], required: Sequence[str], file: TextIO) -> Iterator[Record]:
     """The rows of the open ``file``, numbered as in a spreadsheet; its delimiter is found by the header.
 
     Raises DataError where a required column is missing, or where broken quotes hide other rows.
@@ -39,6 +37,8 @@ def delimited_rows(
     names: dict[str, str] = {}
     for number, (where, cells) in enumerate(_spreadsheet_rows(path, file, delimiter), 1):
         if isinstance(cells, str):
+            if not header:
+                raise DataError(f"{path}: {where}: expected the names of the columns, found a broken row: {cells}")
             yield where, cells
         elif not cells or (said and number == 1):
             continue
@@ -65,7 +65,7 @@ def _spreadsheet_rows(path: Path, file: TextIO, delimiter: str) -> Iterator[tupl
         except csv.Error as error:
             if rows.line_num > line:  # the rows in between are inside the broken one
                 raise DataError(
-                    f"{path}: {where}: expected a quoted field to end on its line or to be quoted well, "
-                    f"found none of it up to line {rows.line_num} ({error}); correct the quotes"
+                    f"{path}: {where}: expected a closing quote, found none that ends a field "
+                    f"up to line {rows.line_num} ({error}); close or double the quotes"
                 ) from error
-            yield where, f"expected well quoted fields, found {error}"
+            yield where, f"expected well quoted fields, found otherwise ({error})"

@@ -14,9 +14,7 @@ from kramar.data.tables import list_table
 from kramar.errors import DataError
 from kramar.records import LeftOut
 
-PHOTO_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-)
+PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
 
 
 def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing:
@@ -60,7 +58,7 @@ def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing
 
 
 def image_files(root: Path) -> list[Path]:
-    """All photos in ``root`` and the folders in it, sorted by path. Raises DataError if it can't be opened."""
+    """All photos in ``root`` and its folders, sorted by path. Raises DataError if it can't be opened."""
     return [path for _, path in sorted(_walk(root).photos.items())]
 
 
@@ -117,9 +115,7 @@ def _walk(root: Path) -> _Found:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError as error:
                 looped = error.errno == errno.ELOOP
-                kind, detail = (
-                    ("symlink_loop", "the link leads to itself") if looped else ("unreadable", str(error))
-                )
+                kind, detail = ("symlink_loop", "the link leads to itself") if looped else ("unreadable", str(error))
                 found.leave_out(inside, kind, detail)
                 continue
             if is_folder and entry.name.startswith("."):

@@ -52,9 +52,7 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
             if isinstance(found, PhotoError):
                 left_out.append(LeftOut(image=row.image, kind=found.kind, detail=str(found)))
             else:
-                entries.append(
-                    Entry(row.image, row.photo, found, row.label, row.category, row.product, row.split)
-                )
+                entries.append(Entry(row.image, row.photo, found, row.label, row.category, row.product, row.split))
             advance(1)
     return entries, left_out
 
@@ -78,12 +76,16 @@ def warnings(entries: Sequence[Entry]) -> list[str]:
     for spellings in alike.values():
         if len(spellings) > 1:
             shown = ", ".join(repr(label) for label in sorted(spellings))
-            said.append(f"labels that differ only by case or spaces are kept apart: {shown}; rename one if they are the same")
+            said.append(
+                f"labels that differ only by case or spaces are kept apart: {shown}; rename one if they are the same"
+            )
     if conflicting := sum(len(labels) > 1 for labels in labels_of.values()):
         said.append(f"{conflicting} photo(s) are there more than once with different labels")
     leaked = sum("test" in parts and len(parts) > 1 for parts in parts_of.values())
     if leaked:
-        said.append(f"{leaked} test photo(s) are also in training or validation, byte for byte: the test figures flatter")
+        said.append(
+            f"{leaked} test photo(s) are also in training or validation, byte for byte: the test figures flatter"
+        )
     return said
 
 

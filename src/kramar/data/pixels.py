@@ -76,7 +76,8 @@ def decode(data: bytes, short_side: int) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise PhotoError(
-                    "too_large", f"{width} x {height} pixels; at most {MAX_PIXELS:,} are read: shrink it first"
+                    "too_large",
+                    f"{width} x {height} pixels; at most {MAX_PIXELS:,} are read: shrink it first",
                 )
             image.draft("RGB", (short_side, short_side))
             image.load()
@@ -86,7 +87,16 @@ def decode(data: bytes, short_side: int) -> Image.Image:
     except Image.DecompressionBombError:
         raise PhotoError("too_large", f"more than {MAX_PIXELS:,} pixels: shrink it first") from None
     # Decoders signal broken files with whatever their parser trips over.
-    except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        IndexError,
+        KeyError,
+        TypeError,
+        EOFError,
+        struct.error,
+    ) as error:
         raise PhotoError("unreadable", f"broken: {error or type(error).__name__}".splitlines()[0]) from error
 
 

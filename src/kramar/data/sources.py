@@ -25,9 +25,7 @@ def list_photos(data: Path, columns: Mapping[str, str]) -> Listing:
     if is_file:
         return list_table(data, columns)
     if not is_folder:
-        raise DataError(
-            f"{data}: no such folder or table; check the path (it is looked up from {Path.cwd()})"
-        )
+        raise DataError(f"{data}: no such folder or table; check the path (it is looked up from {Path.cwd()})")
     listing = list_folder(data, columns)
     if not listing.rows:
         raise _no_photos(data, listing)
@@ -36,7 +34,7 @@ def list_photos(data: Path, columns: Mapping[str, str]) -> Listing:
 
 def _no_photos(folder: Path, listing: Listing) -> DataError:
     kinds = Counter(out.kind for out in listing.left_out)
-    found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
+    others = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     tables = [out.image for out in listing.left_out if out.image.lower().endswith(SUFFIXES)]
     advice = "check the path"
     if kinds["no_label"]:
@@ -45,5 +43,5 @@ def _no_photos(folder: Path, listing: Listing) -> DataError:
         advice = f"if {tables[0]} is the table of the photos, give {folder / tables[0]}"
     return DataError(
         f"{folder}: expected class folders with photos (such as {folder / 'Apple' / '1.jpg'}), "
-        f"found none but {found}; {advice}"
+        f"found {f'none but {others}' if others else 'nothing'}; {advice}"
     )

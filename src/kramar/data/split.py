@@ -66,7 +66,9 @@ def warnings(entries: Sequence[Entry], *, own_split: bool) -> list[str]:
     counts = photos_by_class(entries)
     unlearnt = [label for label, parts in counts.items() if not parts["train"]]
     small = [
-        label for label, parts in counts.items() if parts["train"] and not own_split and sum(parts.values()) < SMALL_CLASS
+        label
+        for label, parts in counts.items()
+        if parts["train"] and not own_split and sum(parts.values()) < SMALL_CLASS
     ]
     untested = [label for label, parts in counts.items() if parts["train"] and not parts["test"] and label not in small]
     said = []

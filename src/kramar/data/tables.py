@@ -91,9 +91,7 @@ def list_images(path: Path, columns: Mapping[str, str]) -> list[tuple[str, Photo
     return images
 
 
-def _records(
-    path: Path, columns: Mapping[str, str], required: Sequence[str], warnings: list[str]
-) -> Iterator[Record]:
+def _records(path: Path, columns: Mapping[str, str], required: Sequence[str], warnings: list[str]) -> Iterator[Record]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(
@@ -112,9 +110,7 @@ def _records(
             read = _json_rows if suffix in (".jsonl", ".ndjson") else delimited_rows
             yield from read(path, columns, required, file)
     except UnicodeError as error:
-        raise DataError(
-            f"{path}: expected text, found broken characters ({error}); save it as UTF-8"
-        ) from error
+        raise DataError(f"{path}: expected text, found broken characters ({error}); save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -134,7 +130,7 @@ def _photo(
     if not image.strip():
         return table.name, NoPhoto("no_image", f"{where}: no image")
     if url := _URL.match(image):
-        download = _DOWNLOADS.get(url[1].lower(), "wget -i urls.txt")
+        download = _DOWNLOADS.get(url[1].lower(), "wget -i urls.txt, a file with a URL a line")
         raise DataError(
             f"{table}: {where}: expected a path in column {columns.get('image', 'image')!r}, found the URL "
             f"{image.strip()!r}; download the photos first ({download}), then put their names into the column"
@@ -143,9 +139,7 @@ def _photo(
     return image, found or NoPhoto("missing", f"{where}: no file {image!r} in {table.parent}")
 
 
-def _row(
-    table: Path, columns: Mapping[str, str], where: str, fields: Mapping[str, object] | str
-) -> Row | LeftOut:
+def _row(table: Path, columns: Mapping[str, str], where: str, fields: Mapping[str, object] | str) -> Row | LeftOut:
     image, photo = _photo(table, columns, where, fields)
     if isinstance(photo, NoPhoto):
         return LeftOut(image=image, kind=photo.kind, detail=photo.detail)
@@ -186,9 +180,7 @@ def _find(folder: Path, image: str) -> PhotoFile | None:
     return None
 
 
-def _json_rows(
-    path: Path, columns: Mapping[str, str], required: Sequence[str], file: TextIO
-) -> Iterator[Record]:
+def _json_rows(path: Path, columns: Mapping[str, str], required: Sequence[str], file: TextIO) -> Iterator[Record]:
     found: dict[str, None] = {}
     for number, line in enumerate(file, 1):
         where = f"line {number}"

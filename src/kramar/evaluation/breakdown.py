@@ -37,20 +37,19 @@ def by_class(
 
 def confusions(scored: Scored, most: int = 1000) -> list[Confusion]:
     """The wrong pairs, most frequent first."""
-    wrong = np.flatnonzero(~scored.right)
+    wrong = np.flatnonzero(~scored.right).tolist()
     pairs = Counter((scored.labels[i], scored.classes[scored.predicted[i]]) for i in wrong)
     of = Counter(scored.labels)
     ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:most]
     return [
-        Confusion(truth=truth, predicted=predicted, count=count, of=of[truth])
-        for (truth, predicted), count in ordered
+        Confusion(truth=truth, predicted=predicted, count=count, of=of[truth]) for (truth, predicted), count in ordered
     ]
 
 
 def mistakes(scored: Scored, images: Sequence[str], most: int = 24) -> list[Mistake]:
     """The wrong answers that the model was surest of, surest first."""
     wrong = np.flatnonzero(~scored.right)
-    surest = wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:most]
+    surest = wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:most].tolist()
     return [
         Mistake(
             image=images[i],

@@ -89,8 +89,7 @@ def score(scored: Scored, seed: int = 0) -> Metrics:
     figures = _Figures(scored)
     resampled = np.concatenate([figures(weights) for weights in _resamples(scored.groups, seed)])
     balanced, f1, loss, calibration = (
-        _interval(float(value), draws, n)
-        for value, draws in zip(figures(np.ones((1, n)))[0], resampled.T, strict=True)
+        _interval(float(value), draws, n) for value, draws in zip(figures(np.ones((1, n)))[0], resampled.T, strict=True)
     )
     return Metrics(
         accuracy=wilson(int(scored.right.sum()), n),

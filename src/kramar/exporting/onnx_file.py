@@ -40,9 +40,7 @@ def write(
         return verify(Model(temporary), photos, source, progress)
 
 
-def verify(
-    model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floating], progress: Progress
-) -> Verification:
+def verify(model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floating], progress: Progress) -> Verification:
     """Compare ``model``'s probabilities on ``photos`` with ``source`` ``[N, C]``. Raises ExportError."""
     exported: list[Scores] = []
     with progress.stage("Verifying the model file", len(photos)) as advance:

@@ -28,8 +28,8 @@ from kramar.records import (
     LeftOut,
     ModelCard,
     ModelRecord,
-    RunRecord,
     Rung,
+    RunRecord,
     Verification,
 )
 from kramar.version import __version__
@@ -138,7 +138,10 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
 
 def seconds(run: RunFolder) -> dict[str, float | dict[str, float]]:
     """Wall seconds of the run, in all (resumes included) and by room (this time)."""
-    return {"total": round(run.elapsed, 2), "rooms": {room: round(took, 2) for room, took in run.rooms.items()}}
+    return {
+        "total": round(run.elapsed, 2),
+        "rooms": {room: round(took, 2) for room, took in run.rooms.items()},
+    }
 
 
 def command(source: Path, config: TrainConfig, folder: Path) -> str:
@@ -172,6 +175,7 @@ class Thumbnails:
         self._photos = {entry.image: entry.photo for entry in entries}
 
     def __call__(self, image: str) -> bytes | None:
+        """The JPEG, or None where the photo cannot be read."""
         try:
             return thumbnail(self._photos[image].read(), THUMBNAIL)
         except PhotoError:

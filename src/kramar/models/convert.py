@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kramar.config import cores
 from kramar.errors import FailedError, MissingExtra
@@ -46,13 +46,13 @@ def load_torch(backbone: Backbone) -> torch.nn.Module:
     class FromPixels(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
-            self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1) * 255)
-            self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1) * 255)
+            self.network: Any = network
+            self.mean = torch.nn.Buffer(255 * torch.tensor(backbone.mean).view(1, 3, 1, 1))
+            self.std = torch.nn.Buffer(255 * torch.tensor(backbone.std).view(1, 3, 1, 1))
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-            feature_map = self.network.forward_features((pixels - self.mean) / self.std)
+            feature_map: torch.Tensor = self.network.forward_features((pixels - self.mean) / self.std)
             return feature_map, feature_map.mean((2, 3))
 
     return FromPixels().eval()

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,14 @@ class Pass:
 
 def store_folder(backbone: Backbone, converted: Converted, choice: Choice) -> Path:
     """The folder of the store whose name holds everything that an embedding depends on but the photo."""
-    parts = (backbone.name, converted.weights, backbone.resize.key, choice.engine, choice.version, choice.precision)
+    parts = (
+        backbone.name,
+        converted.weights,
+        backbone.resize.key,
+        choice.engine,
+        choice.version,
+        choice.precision,
+    )
     return cache_folder() / "features" / "-".join(parts)
 
 
@@ -62,7 +70,7 @@ class Worker:
     """Decodes and embeds photos; the runtime is opened when it is first needed."""
 
     def __init__(self, choice: Choice, converted: Converted, backbone: Backbone) -> None:
-        self._open = lambda: ENGINES[choice.engine](converted.path, backbone)
+        self._open = partial(ENGINES[choice.engine], converted.path, backbone)
         self._rule = backbone.resize
         self._engine: Engine | None = None
         self._measured: tuple[float, float] | None = None

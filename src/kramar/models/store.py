@@ -49,7 +49,8 @@ class FeatureStore:
             self._rows_path.touch()
             self._hashes_path.touch()
             whole = min(
-                self._hashes_path.stat().st_size // _HASH_BYTES, self._rows_path.stat().st_size // (4 * self._width)
+                self._hashes_path.stat().st_size // _HASH_BYTES,
+                self._rows_path.stat().st_size // (4 * self._width),
             )
             os.truncate(self._hashes_path, whole * _HASH_BYTES)
             os.truncate(self._rows_path, whole * 4 * self._width)
@@ -64,8 +65,8 @@ class FeatureStore:
     ) -> None:
         self._lock.release()
 
-    def __contains__(self, photo_hash: str) -> bool:
-        return bytes.fromhex(photo_hash) in self._rows
+    def __contains__(self, photo_hash: object) -> bool:
+        return isinstance(photo_hash, str) and bytes.fromhex(photo_hash) in self._rows
 
     def __len__(self) -> int:
         return len(self._rows)

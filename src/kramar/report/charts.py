@@ -38,7 +38,9 @@ def waffle(accuracy: float, top5: float) -> Waffle:
 
 def ticks(highest: int) -> list[int]:
     """Round numbers (1, 2 or 5 times a power of ten apart) from 0 to at least ``highest``, at most five steps."""
-    step = next(step for power in itertools.count() for step in (10**power, 2 * 10**power, 5 * 10**power) if 5 * step >= highest)
+    step = next(
+        step for power in itertools.count() for step in (10**power, 2 * 10**power, 5 * 10**power) if 5 * step >= highest
+    )
     return list(range(0, step * max(-(-highest // step), 1) + 1, step))
 
 
@@ -62,9 +64,7 @@ def skyline(photos: Sequence[Mapping[str, int]]) -> Skyline:
         for part in PARTS:
             height = parts.get(part, 0) * unit
             if height:
-                columns[part].append(
-                    f"M{index * pitch:.5g} {floor_y:.5g}v{-height:.4g}h{width:.4g}v{height:.4g}z"
-                )
+                columns[part].append(f"M{index * pitch:.5g} {floor_y:.5g}v{-height:.4g}h{width:.4g}v{height:.4g}z")
             floor_y -= height
     return Skyline({part: "".join(column) for part, column in columns.items()}, scale)
 
@@ -108,5 +108,7 @@ def thirds(bins: Sequence[CalibrationBin]) -> tuple[Third, Third] | None:
 def _pooled(bins: Sequence[CalibrationBin]) -> Third:
     n = sum(bin_.n for bin_ in bins)
     return Third(
-        sum(bin_.confidence * bin_.n for bin_ in bins) / n, sum(bin_.accuracy * bin_.n for bin_ in bins) / n, n
+        sum(bin_.confidence * bin_.n for bin_ in bins) / n,
+        sum(bin_.accuracy * bin_.n for bin_ in bins) / n,
+        n,
     )

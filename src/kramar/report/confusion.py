@@ -78,7 +78,8 @@ def _neighbours(labels: Sequence[str], pairs: Counter[tuple[str, str]]) -> list[
     while waiting:
         last = chain[-1]
         following = max(
-            waiting, key=lambda label: (together(last, label), max(together(label, placed) for placed in chain))
+            waiting,
+            key=lambda label: (together(last, label), max(together(label, placed) for placed in chain)),
         )
         waiting.remove(following)
         chain.append(following)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jinja2
-from markupsafe import Markup
 
 from kramar.records import ClassScore, Mistake, RunRecord
 from kramar.report import charts
@@ -60,9 +59,7 @@ class PicturedMistake:
     uri: str | None
 
 
-def render(
-    record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: Callable[[str], bytes | None]
-) -> str:
+def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: Callable[[str], bytes | None]) -> str:
     """The run's ``report.html``: one file that loads nothing from elsewhere.
 
     ``samples`` gives a few image names by class label. ``thumbnail`` makes an image's small JPEG, PNG or WebP,
@@ -157,5 +154,5 @@ def _environment() -> jinja2.Environment:
     script = environment.get_template("sort.js").render()
     # The page's own policy lets exactly this script run, so that nothing in a label ever could.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    environment.globals.update(script=Markup(script), script_digest=digest, part_names=PART_NAMES)
+    environment.globals.update(script_digest=digest, part_names=PART_NAMES)
     return environment

@@ -36,7 +36,9 @@ class Model:
     def _read_card(self) -> ModelCard:
         document = self._session.metadata.get("kramar")
         if document is None:
-            raise ModelFileError(f"{self.path}: not a kramar model file (no 'kramar' metadata); use a kramar run's model.onnx")
+            raise ModelFileError(
+                f"{self.path}: not a kramar model file (no 'kramar' metadata); use a kramar run's model.onnx"
+            )
         try:
             card = ModelCard.model_validate_json(document)
         except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 
 from kramar.data.manifest import Entry
 from kramar.errors import InputError
@@ -36,7 +36,7 @@ def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, sec
     return min(in_time, len(entries))
 
 
-def thinned(entries: Sequence[Entry], allowed: int, cached: Collection[str]) -> list[Entry]:
+def thinned(entries: Sequence[Entry], allowed: int, cached: Container[str]) -> list[Entry]:
     """About ``allowed`` of ``entries``, in their order: the same share of each class and part, cached ones first."""
     share = allowed / len(entries)
     groups: dict[tuple[str, str], list[int]] = {}

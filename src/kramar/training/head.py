@@ -40,7 +40,7 @@ class Part:
     def known(self) -> Part:
         """Only the photos of training classes."""
         keep = np.flatnonzero(self.truth >= 0)
-        return Part(self.embeddings[keep], self.truth[keep], [self.groups[i] for i in keep])
+        return Part(self.embeddings[keep], self.truth[keep], [self.groups[i] for i in keep.tolist()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,10 @@ def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress
         folds = _folds(both, seed)
         chosen_on = f"{len(folds)} folds of training and validation ({len(both.truth)} photos)"
         if not folds:
-            folds, chosen_on = [_Fold(train, train)], "the training photos themselves: too few to hold any out"
+            folds, chosen_on = (
+                [_Fold(train, train)],
+                "the training photos themselves: too few to hold any out",
+            )
     search = _Search(folds, classes)
     best = search.regularisation(progress)
     counts = np.bincount(train.truth, minlength=classes)
@@ -83,7 +86,7 @@ def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress
 
 
 class _Search:
-    """Tries settings on folds; each next fit of a fold starts from its last one, which makes it several times faster."""
+    """Tries settings on folds; a fold's next fit starts from its last one, which makes it several times faster."""
 
     def __init__(self, folds: Sequence[_Fold], classes: int) -> None:
         self._folds = folds

@@ -1,0 +1,13 @@
+"""``python -m benchmarks [NAME ...]``: run the named benchmarks, by default all, on an otherwise idle machine."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+NAMES = ("main_job", "kills", "parity", "base_install")
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or NAMES:
+        print(f"\n== {name}")
+        import_module(f"benchmarks.{name}").main()

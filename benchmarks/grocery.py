@@ -1,0 +1,70 @@
+"""What the benchmarks share: Grocery's table, scratch folders, and kramar as a whole process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+TABLE = PROJECT.parent / "shared" / "data" / "grocery" / "products.csv"
+KRAMAR = str(Path(sys.executable).with_name("kramar"))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ended: wall seconds, peak resident bytes of the largest process, what it printed."""
+
+    seconds: float
+    peak_bytes: int
+    output: str
+
+
+def scratch(name: str) -> Path:
+    """A new, empty folder that is removed when the benchmark's process ends."""
+    import atexit
+
+    folder = Path(tempfile.mkdtemp(prefix=f"kramar-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """This environment with the feature cache in ``cache``."""
+    return {**os.environ, "KRAMAR_CACHE": str(cache)}
+
+
+def run(*command: str, cache: Path, code: int = 0) -> Finished:
+    """Run kramar with ``command`` and wait; fails unless it exits with ``code``."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [KRAMAR, *command],
+        env=environment(cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    output = process.stdout.read() if process.stdout else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if os.waitstatus_to_exitcode(status) != code:
+        raise SystemExit(f"kramar {' '.join(command)} exited with {os.waitstatus_to_exitcode(status)}:\n{output}")
+    return Finished(seconds, usage.ru_maxrss * 1024, output)
+
+
+def record(run_folder: Path) -> dict[str, Any]:
+    """A run's run.json."""
+    document: dict[str, Any] = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+    return document
+
+
+def bar(what: str, value: str, asked: str, met: bool) -> None:
+    """Print one line of the table of bars."""
+    print(f"{'ok  ' if met else 'MISS'}  {what:<58} {value:>22}   asked: {asked}")

