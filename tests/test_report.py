@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 from importlib import resources
 
 import pytest
-from report_records import HOSTILE, drawn, fruit, odd_records, shop, wilson
 
 from kramar.records import Verification
 from kramar.report import render
 from kramar.report.page import cautions, scored_part, worst_first
+from report_records import HOSTILE, drawn, fruit, odd_records, shop, wilson
 
 
 class Reader(HTMLParser):
@@ -147,7 +147,7 @@ def test_hostile_names_stay_text() -> None:
         ("nothing left out", "Nothing was left out."),
         ("much left out", "The first 500 files of 700"),
         ("a class without test photos", "no test photo shows them: Fruit-000."),
-        ("a class without test photos", "Of the 29 categories with test photos"),
+        ("a class without test photos", "of the 29 categories with test photos"),
     ],
 )
 def test_odd_records_are_told_plainly(kind: str, words: str) -> None:

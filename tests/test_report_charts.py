@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from report_records import wilson
 
 from kramar.records import CalibrationBin, ClassScore, Confusion, Estimate
 from kramar.report import wording
 from kramar.report.album import ALBUM_BYTES, PICTURE_BYTES, Album, shelves
 from kramar.report.charts import reliability, skyline, thirds, ticks, waffle
 from kramar.report.confusion import heat_map
+from report_records import wilson
 
 
 def test_album_takes_turns_and_stops_asking_when_full() -> None:
@@ -64,7 +64,8 @@ def test_reliability_points_and_thirds() -> None:
     assert chart.points == [(60, 210), (150, 150), (270, 0)]
     assert chart.line == "M60 210L150 150L270 0"
     low, high = thirds(bins) or pytest.fail("three bins have thirds")
-    assert (low.accuracy, low.n, high.confidence, high.n) == (pytest.approx(0.3), 10, pytest.approx(0.9), 30)
+    assert (low.n, high.n) == (10, 30)
+    assert [low.accuracy, high.confidence] == pytest.approx([0.3, 0.9])
     assert thirds(bins[:2]) is None
     assert reliability([]).line == ""
 
@@ -106,8 +107,10 @@ def test_headline_never_claims_all() -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (wording.duration(0.84), "0.8 s"), (wording.duration(59.7), "1 min 00 s"), (wording.duration(252), "4 min 12 s"),
-        (wording.duration(3599.9), "1 h 00 min"), (wording.size(420_000), "0.42 MB"), (wording.size(4_400_000), "4.4 MB"),
+        (wording.duration(0.84), "0.8 s"), (wording.duration(59.7), "1 min 00 s"),
+        (wording.duration(252), "4 min 12 s"),
+        (wording.duration(3599.9), "1 h 00 min"), (wording.size(420_000), "0.42 MB"),
+        (wording.size(4_400_000), "4.4 MB"),
         (wording.size(1.94e9), "1.9 GB"), (wording.rate(163.4), "163"), (wording.rate(6.2412), "6.24"),
         (wording.scientific(0), "0"), (wording.scientific(0.02), "0.02"), (wording.when("yesterday"), "yesterday"),
         (wording.last_part("C:\\shop\\photos\\"), "photos"), (wording.last_part("/a/b/products.csv"), "b/products.csv"),
