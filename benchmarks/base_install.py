@@ -10,7 +10,7 @@ import venv
 from pathlib import Path
 from statistics import median
 
-from benchmarks.grocery import PROJECT, TABLE, bar, run, scratch
+from benchmarks.harness import PROJECT, TABLE, bar, run, scratch
 
 RUNS = 5
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.grocery import KRAMAR, TABLE, bar, environment, record, run, scratch
+from benchmarks.harness import KRAMAR, TABLE, bar, environment, record, run, scratch
 
 KILLS = 5
 SHA256_BYTES = 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.grocery import TABLE, bar, record, run, scratch
+from benchmarks.harness import TABLE, bar, record, run, scratch
 
 
 def main() -> None:

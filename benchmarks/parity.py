@@ -8,12 +8,9 @@ import sys
 
 import numpy as np
 
-from benchmarks.grocery import PROJECT, TABLE, bar, scratch
+from benchmarks.harness import PROJECT, TABLE, bar, embeddings, scratch
 from kramar import load, train
 from kramar.data.sources import list_photos
-from kramar.models import backbones, engines, features
-from kramar.models.store import FeatureStore
-from kramar.progress import Silent
 
 
 def main() -> None:
@@ -26,16 +23,8 @@ def main() -> None:
     model = load(run.path / "model.onnx")
     weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(model.path).graph.initializer}
     rows = [row for row in list_photos(TABLE, {}).rows if row.split == "test"]
-    backbone = backbones.find(run.record.model.backbone)
-    converted = engines.prepare(backbone, Silent())
-    choice = engines.choose(backbone, converted, Silent())
-    from kramar.data.listing import Listing
-    from kramar.data.manifest import hash_photos
-
-    entries, _ = hash_photos(Listing(rows), Silent())
-    with FeatureStore(features.store_folder(backbone, converted, choice), backbone.width, Silent()) as store:
-        embeddings = store.gather([entry.hash for entry in entries])
-    logits = (embeddings @ weights["head.weight"] + weights["head.bias"]) / model.card.temperature
+    _, embedded = embeddings(rows)
+    logits = (embedded @ weights["head.weight"] + weights["head.bias"]) / model.card.temperature
     source = np.exp(logits - logits.max(1, keepdims=True))
     source /= source.sum(1, keepdims=True)
     exported = np.stack([found for _, found in model.stream_scores(row.photo for row in rows)])

@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from kramar import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real photos and weights, beside the project and never in it
@@ -86,3 +90,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KRAMAR_CACHE", str(tmp_path_factory.mktemp("kramar-cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three class folders with twenty drawn photos each. Tests read it only."""
+    from products import put_folder
+
+    return put_folder(tmp_path_factory.mktemp("data") / "shop", 20)
+
+
+@pytest.fixture(scope="session")
+def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on ``shop``. Tests read it only."""
+    import kramar
+
+    return kramar.train(shop, tmp_path_factory.mktemp("runs") / "shop")

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -46,8 +46,12 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input or call, 130 interrupted."""
     # The limit on pixels is ours, and says more than Pillow's warning.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    given = sys.argv[1:] if arguments is None else arguments
+    command = typer.main.get_command(app)
     try:
-        app(args=arguments, standalone_mode=False)
+        # Not app(): that turns Ctrl-C, exit codes and broken pipes into return values of its own.
+        with command.make_context("kramar", list(given) or ["--help"]) as context:
+            command.invoke(context)
         _leave(0)
     except typer.Exit as leave:
         _leave(leave.exit_code)
@@ -55,13 +59,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         _complain(str(error))
         _leave(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; the same command goes on where it stopped")
+        _complain("interrupted; a training run goes on with the same command")
         _leave(INTERRUPTED)
     except BrokenPipeError:
-        # The reader has what it wants (`kramar classify ... | head`).
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave(0)  # the reader has what it wants (`kramar classify ... | head`)
     except Exception as error:
         # click's usage errors carry their own exit code and one-line message.
         if hasattr(error, "format_message"):
@@ -73,8 +74,12 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more as it ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
@@ -213,14 +218,16 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
+    console = Console(stderr=True)
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,  # a file would get an empty line a bar
     )
     with bars:
         yield _Terminal(bars)
@@ -258,16 +265,17 @@ def _show_evaluation(evaluation: Evaluation) -> None:
 
 
 def _show_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
-    """A line a photo as it comes; columns keep the width that the first screen of photos needs."""
+    """A table that grows a row a photo, as they come: the last column takes whatever width it needs."""
     done = bad = 0
+    print(f"{'prob.':>6}  {'label':<28}  image")
     for prediction in predictions:
         done += 1
         bad += bool(prediction.error)
         name = _one_line(prediction.image)
         if prediction.error:
-            print(f"{'error':>7}  {name}  {prediction.error}")
+            print(f"{'error':>6}  {'':<28}  {name}: {prediction.error}")
         else:
-            print(f"{prediction.probability:7.1%}  {name}  {_one_line(prediction.label)}")
+            print(f"{prediction.probability:6.1%}  {_one_line(prediction.label):<28}  {name}")
     return done, bad
 
 
@@ -293,8 +301,6 @@ def _count_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
         bad += bool(prediction.error)
     return done, bad
 
-
-Show = Callable[["Iterator[Prediction]"], tuple[int, int]]
 
 if __name__ == "__main__":
     run()

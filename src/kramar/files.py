@@ -66,6 +66,6 @@ def make_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in ``folder``."""
-    for leftover in folder.glob(".*.tmp"):
+    """Delete the temporary files that a killed process left in ``folder`` and the folders in it."""
+    for leftover in folder.rglob(".*.tmp"):
         leftover.unlink(missing_ok=True)

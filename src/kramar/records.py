@@ -6,8 +6,6 @@ Keys that DESIGN promises keep their names and meaning; new ones may be added.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 CARD_SCHEMA = 1
@@ -178,7 +176,7 @@ class RunRecord(Record):
     calibration: list[CalibrationBin]
     verification: Verification
     ladder: list[Rung]
-    seconds: dict[str, Any]
+    seconds: dict[str, float | dict[str, float]]
     rates: dict[str, float]
     features: dict[str, str | int]
     peak_memory_bytes: int

@@ -33,6 +33,8 @@ class PhotoFile:
             raise PhotoError("missing", "no such file") from None
         except OSError as error:
             raise PhotoError("unreadable", f"cannot be opened: {error.strerror or error}") from error
+        except ValueError as error:  # a NUL in the name
+            raise PhotoError("unreadable", f"cannot be opened: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -42,12 +43,12 @@ _registering = threading.Lock()
 
 
 def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=255.0, neginf=0.0)
     if image.mode == "F":
-        scale = 255.0 if values.size and np.nanmax(values) <= 1.0 else 1.0
+        scale = 255.0 if values.max(initial=0) <= 1.0 else 1.0
     else:
         scale = 1 / 257 if image.mode != "I" or values.max(initial=0) > 255 else 1.0
-    return Image.fromarray(np.clip(np.nan_to_num(values) * scale + 0.5, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -71,20 +72,26 @@ def decode(data: bytes, short_side: int) -> Image.Image:
         raise PhotoError("unreadable", "the file is empty (0 bytes)")
     with _registering:
         _register_formats()
+    with _photo_errors(), Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise PhotoError(
+                "too_large",
+                f"{width} x {height} pixels; at most {MAX_PIXELS:,} are read: shrink it first",
+            )
+        image.draft("RGB", (short_side, short_side))
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _photo_errors() -> Iterator[None]:
+    """Whatever Pillow raises in the block becomes a PhotoError."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PhotoError(
-                    "too_large",
-                    f"{width} x {height} pixels; at most {MAX_PIXELS:,} are read: shrink it first",
-                )
-            image.draft("RGB", (short_side, short_side))
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+        yield
     except UnidentifiedImageError:
         raise PhotoError("unreadable", "not an image that Pillow can read") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # the warning where warnings are errors
         raise PhotoError("too_large", f"more than {MAX_PIXELS:,} pixels: shrink it first") from None
     # Decoders signal broken files with whatever their parser trips over.
     except (
@@ -146,9 +153,11 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: in
 
 
 def as_image(photo: Any) -> Image.Image:
-    """A Pillow image or a uint8 array ``[h, w, 3]`` or ``[h, w]``, upright and in RGB. Raises PhotoError."""
+    """A Pillow image or a uint8 array ``[h, w, 3 or 4]`` or ``[h, w]``, upright and in RGB. Raises PhotoError."""
     if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim not in (2, 3):
+        colours = photo.shape[2:] in ((), (3,), (4,)) and photo.ndim >= 2 and photo.size > 0
+        if photo.dtype != np.uint8 or not colours:
             raise PhotoError("unreadable", f"expected a uint8 array [h, w, 3], found {photo.dtype} {list(photo.shape)}")
         photo = Image.fromarray(photo)
-    return to_rgb(ImageOps.exif_transpose(photo))
+    with _photo_errors():
+        return to_rgb(ImageOps.exif_transpose(photo))

@@ -8,7 +8,7 @@ loses rare classes and inflates calibration error.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,9 @@ def wilson(successes: float, n: int) -> Estimate:
     share = successes / n
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return Estimate(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half), n=n)
+    # Rounding must not leave a share of 0 or 1 a hair outside its own interval.
+    low, high = min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+    return Estimate(value=share, low=low, high=high, n=n)
 
 
 def score(scored: Scored, seed: int = 0) -> Metrics:
@@ -88,8 +90,10 @@ def score(scored: Scored, seed: int = 0) -> Metrics:
     in_top = (top == scored.truth[:, None]).any(axis=1)
     figures = _Figures(scored)
     resampled = np.concatenate([figures(weights) for weights in _resamples(scored.groups, seed)])
+    values = figures(np.ones((1, n)))[0]
     balanced, f1, loss, calibration = (
-        _interval(float(value), draws, n) for value, draws in zip(figures(np.ones((1, n)))[0], resampled.T, strict=True)
+        _interval(float(value), draws, n, most)
+        for value, draws, most in zip(values, resampled.T, (1.0, 1.0, math.inf, 1.0), strict=True)
     )
     return Metrics(
         accuracy=wilson(int(scored.right.sum()), n),
@@ -166,20 +170,18 @@ class _Figures:
         return np.stack([recall.sum(1) / count, f1.sum(1) / count, weights @ self._loss / total, gaps / total], axis=1)
 
 
-def _resamples(groups: Sequence[str], seed: int) -> list[Array]:
+def _resamples(groups: Sequence[str], seed: int) -> Iterator[Array]:
     """Photo weights of the bootstrap's draws, whole groups at a time, in chunks of bounded memory."""
     _, group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     count = int(group.max()) + 1
     generator = np.random.default_rng(seed)
     rows = max(1, _CHUNK // len(group))
-    chunks = []
     for start in range(0, RESAMPLES, rows):
         draws = generator.multinomial(count, np.full(count, 1 / count), size=min(rows, RESAMPLES - start))
-        chunks.append(draws[:, group].astype(np.float64))
-    return chunks
+        yield draws[:, group].astype(np.float64)
 
 
-def _interval(value: float, draws: Array, n: int) -> Estimate:
+def _interval(value: float, draws: Array, n: int, most: float) -> Estimate:
     shift = float(draws.mean()) - value
     low, high = np.quantile(draws, [0.025, 0.975]) - shift
-    return Estimate(value=value, low=max(0.0, min(float(low), value)), high=max(float(high), value), n=n)
+    return Estimate(value=value, low=max(0.0, min(float(low), value)), high=min(most, max(float(high), value)), n=n)

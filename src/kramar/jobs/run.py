@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kramar.errors import MissingExtra, OutputError, RunFolderError
+from kramar.errors import InputError, MissingExtra, OutputError, RunFolderError
 from kramar.files import make_folder, output_error, remove_leftovers, write_text
 from kramar.models.engines import Choice
 from kramar.progress import Advance, Progress
@@ -107,6 +108,7 @@ class RunFolder:
         yield
         self.rooms[name] = self.rooms.get(name, 0.0) + time.monotonic() - start
         self._save({})
+        self._log(f"{name}: {self.rooms[name]:.1f} s")
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
@@ -123,6 +125,9 @@ class RunFolder:
     def say(self, message: str) -> None:
         """Tell who listens, and ``run.log``."""
         self._listener.say(message)
+        self._log(message)
+
+    def _log(self, message: str) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             with (self.path / "run.log").open("a", encoding="utf-8") as log:
@@ -153,14 +158,15 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
         ) from None
     except (ValidationError, UnicodeDecodeError):
         raise RunFolderError(f"{path}/plan.json: not readable as a run's plan; use a new --out") from None
-    if plan.fingerprint != fingerprint:
-        raise RunFolderError(
-            f"{path}: holds a run of other data ({plan.source}, or the photos have changed since); use a new --out"
-        )
     for name in sorted(options.keys() | plan.options.keys()):
         ours, theirs = options.get(name), plan.options.get(name)
         if ours != theirs:
             raise RunFolderError(f"{path}: holds a run with {name} {theirs}, not {ours}; use a new --out")
+    # After the options, since another seed splits the same photos into other data.
+    if plan.fingerprint != fingerprint:
+        raise RunFolderError(
+            f"{path}: holds a run of other data ({plan.source}, or the photos have changed since); use a new --out"
+        )
     if not all((path / name).is_file() for name in ("run.json", "model.onnx", "report.html", "manifest.parquet")):
         return None
     try:
@@ -174,7 +180,10 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
 def opened(
     path: Path, options: Mapping[str, str], source: str, fingerprint: str, listener: Progress
 ) -> Iterator[RunFolder]:
-    """The run folder, made or taken up again. Raises OutputError, or RunFolderError where another process has it."""
+    """The run folder, made or taken up again; where the input turns out to be wrong, it is not left behind.
+
+    Raises OutputError, or RunFolderError where another process has it.
+    """
     try:
         from filelock import FileLock, Timeout
     except ImportError:
@@ -187,14 +196,29 @@ def opened(
         raise RunFolderError(f"{path}: another kramar is working in it; wait for it, or use a new --out") from None
     except OSError as error:
         raise output_error(path, error) from error
+    is_new = not (path / "plan.json").is_file()
     try:
         remove_leftovers(path)
-        if (path / "plan.json").is_file():
+        remove_leftovers(path / "models")
+        if not is_new:
             plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
         else:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             plan = Plan(options=dict(options), source=source, fingerprint=fingerprint, started=started)
             write_text(path / "plan.json", plan.model_dump_json(indent=1))
         yield RunFolder(path, plan, listener)
+    except InputError:
+        # Nothing was made that could go on: the place stays free for the corrected command.
+        if is_new:
+            _vacate(path)
+        raise
     finally:
         lock.release()
+
+
+def _vacate(path: Path) -> None:
+    for name in ("plan.json", "run.log", ".lock"):
+        with contextlib.suppress(OSError):
+            (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what is not empty is not ours
+        path.rmdir()

@@ -30,9 +30,9 @@ class Backbone:
     package: str
     weights: str
     resize: ResizeRule
+    width: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    width: int = 1280
     licence: str = "Apache-2.0"
 
     def weights_file(self) -> Path:
@@ -44,7 +44,7 @@ class Backbone:
         return path
 
 
-def _lite(number: int, size: int, weights: str) -> Backbone:
+def _lite(number: int, size: int, width: int, weights: str) -> Backbone:
     name = f"efficientnet_lite{number}"
     return Backbone(
         name=name,
@@ -53,15 +53,16 @@ def _lite(number: int, size: int, weights: str) -> Backbone:
         weights=f"models/{weights}",
         # The share of the short side that ImageNet evaluation keeps (224 of 256 pixels).
         resize=ResizeRule(size=size, crop=0.875, filter="bicubic"),
+        width=width,
     )
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        _lite(0, 224, "efficientnet-lite0-57934424.pth"),
-        _lite(1, 240, "efficientnet-lite1-77cc7160.pth"),
-        _lite(2, 260, "efficientnet-lite2-9656183e.pth"),
+        _lite(0, 224, 192 + 320 + 1280, "efficientnet-lite0-57934424.pth"),
+        _lite(1, 240, 192 + 320 + 1280, "efficientnet-lite1-77cc7160.pth"),
+        _lite(2, 260, 208 + 352 + 1280, "efficientnet-lite2-9656183e.pth"),
     )
 }
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 18
+# Changes with anything that changes what the converted file computes.
+GRAPH = "last-stages-v1"
 
 
 def load_torch(backbone: Backbone) -> torch.nn.Module:
@@ -52,7 +54,14 @@ def load_torch(backbone: Backbone) -> torch.nn.Module:
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-            feature_map: torch.Tensor = self.network.forward_features((pixels - self.mean) / self.std)
+            seen = self.network.bn1(self.network.conv_stem((pixels - self.mean) / self.std))
+            maps = []
+            for stage in self.network.blocks:
+                seen = stage(seen)
+                maps.append(seen)
+            maps.append(self.network.bn2(self.network.conv_head(seen)))
+            # The last stages before the ImageNet head know what it forgets; all maps of its resolution go along.
+            feature_map = torch.cat([m for m in maps if m.shape[-2:] == maps[-1].shape[-2:]], dim=1)
             return feature_map, feature_map.mean((2, 3))
 
     return FromPixels().eval()

@@ -19,7 +19,7 @@ from kramar.data.pixels import Pixels, in_order
 from kramar.errors import FailedError
 from kramar.files import write_text
 from kramar.models.backbones import Backbone, weights_hash
-from kramar.models.convert import convert, load_torch
+from kramar.models.convert import GRAPH, convert, load_torch
 from kramar.progress import Progress
 from kramar.records import Record
 from kramar.runtime.session import OnnxSession, Scores
@@ -123,12 +123,13 @@ class Converted(Record):
 
     path: Path
     weights: str
+    graph: str = GRAPH
 
 
 def prepare(backbone: Backbone, progress: Progress) -> Converted:
     """The backbone's ONNX file, converted on first use. Raises InputError where its weights are not installed."""
     weights = weights_hash(backbone.weights_file())
-    path = cache_folder() / "backbones" / f"{backbone.name}-{weights}-{backbone.resize.size}px.onnx"
+    path = cache_folder() / "backbones" / f"{backbone.name}-{GRAPH}-{weights}-{backbone.resize.size}px.onnx"
     if not path.is_file():
         progress.say(f"Converting {backbone.name} to ONNX (once)")
         convert(backbone, path, _torch_rate(path))

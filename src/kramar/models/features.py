@@ -48,6 +48,7 @@ def store_folder(backbone: Backbone, converted: Converted, choice: Choice) -> Pa
     """The folder of the store whose name holds everything that an embedding depends on but the photo."""
     parts = (
         backbone.name,
+        converted.graph,
         converted.weights,
         backbone.resize.key,
         choice.engine,

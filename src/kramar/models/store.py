@@ -13,14 +13,19 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from kramar.config import cores
+from kramar.errors import MissingExtra
 from kramar.files import make_folder, output_error, write_text
 from kramar.progress import Progress
 from kramar.records import Record
 from kramar.runtime.session import Scores
+
+try:
+    from filelock import FileLock, Timeout
+except ImportError:
+    raise MissingExtra("train", "training") from None
 
 _HASH_BYTES = 32
 

@@ -9,13 +9,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import jinja2
-
+from kramar.errors import MissingExtra
 from kramar.records import ClassScore, Mistake, RunRecord
 from kramar.report import charts
 from kramar.report.album import Album, shelves
 from kramar.report.confusion import heat_map
 from kramar.report.wording import FILTERS, PART_NAMES, count, headline, name
+
+try:
+    import jinja2
+except ImportError:
+    raise MissingExtra("train", "writing a report") from None
 
 METRICS = (
     ("accuracy", "Accuracy", "first guess right"),

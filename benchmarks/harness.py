@@ -1,4 +1,4 @@
-"""What the benchmarks share: Grocery's table, scratch folders, and kramar as a whole process."""
+"""What the benchmarks share: tables, scratch folders, kramar as a whole process, cached embeddings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kramar.config import DEFAULT_BACKBONE
+from kramar.data.listing import Listing, Row
+from kramar.data.manifest import Entry, hash_photos
+from kramar.models import backbones, engines, features
+from kramar.models.store import FeatureStore
+from kramar.progress import Silent
+from kramar.runtime.session import Scores
+
 PROJECT = Path(__file__).resolve().parent.parent
 TABLE = PROJECT.parent / "shared" / "data" / "grocery" / "products.csv"
+CIFAR10 = PROJECT.parent / "shared" / "data" / "cifar10"
+FASHION = PROJECT / ".cache" / "demo" / "fashion-mnist" / "products.csv"
 KRAMAR = str(Path(sys.executable).with_name("kramar"))
 
 
@@ -68,3 +79,15 @@ def record(run_folder: Path) -> dict[str, Any]:
 def bar(what: str, value: str, asked: str, met: bool) -> None:
     """Print one line of the table of bars."""
     print(f"{'ok  ' if met else 'MISS'}  {what:<58} {value:>22}   asked: {asked}")
+
+
+def embeddings(rows: Sequence[Row]) -> tuple[list[Entry], Scores]:
+    """The rows' entries and their default backbone's embeddings, float32 ``[N, D]``, through the user's cache."""
+    backbone = backbones.find(DEFAULT_BACKBONE)
+    converted = engines.prepare(backbone, Silent())
+    choice = engines.choose(backbone, converted, Silent())
+    entries, _ = hash_photos(Listing(list(rows)), Silent())
+    folder = features.store_folder(backbone, converted, choice)
+    with FeatureStore(folder, backbone.width, Silent()) as store:
+        features.Worker(choice, converted, backbone).fill(store, entries, Silent())
+        return entries, store.gather([entry.hash for entry in entries])

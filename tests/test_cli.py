@@ -1,0 +1,188 @@
+"""The command line: what it prints where, and what it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import kramar as package
+from kramar import Run, cli
+from products import encoded, put_folder
+from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
+
+COMMANDS = {"train", "evaluate", "classify"}
+
+
+def test_help_names_every_command() -> None:
+    done = kramar("--help")
+    assert done.returncode == 0
+    assert not done.stderr
+    assert set(re.findall(r"^  ([a-z]+) ", done.stdout, re.MULTILINE)) == COMMANDS
+    assert kramar().stdout == done.stdout, "no arguments ask for help"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_of_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.run([name, "--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert f"kramar {name} [OPTIONS]" in said
+    assert "--json" in said
+    assert "--columns" in said
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.run(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"kramar {package.__version__}\n"
+
+
+def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
+    done = kramar("train", shop, "--out", trained.path)
+    assert done.returncode == 0
+    accuracy = re.escape(trained.metrics["test"].accuracy.percent())
+    assert re.fullmatch(
+        rf"Test accuracy {accuracy}\nModel +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo\n"
+        rf"Report +{trained.path}/report\.html\n",
+        done.stdout,
+    )
+    assert done.stderr == f"{trained.path} is finished already: nothing to do\n"
+
+
+def test_train_in_json(trained: Run, shop: Path) -> None:
+    done = kramar("train", shop, "--out", trained.path, "--json")
+    assert json.loads(done.stdout) == json.loads((trained.path / "run.json").read_text(encoding="utf-8"))
+    assert done.stderr == f"{trained.path} is finished already: nothing to do\n"
+
+
+def test_evaluate_in_words_and_in_json(trained: Run, shop: Path) -> None:
+    model = trained.path / "model.onnx"
+    words, document = kramar("evaluate", model, shop), kramar("evaluate", model, shop, "--json")
+    assert words.returncode == document.returncode == 0
+    assert words.stderr == document.stderr == ""
+    evaluation = json.loads(document.stdout)
+    accuracy = evaluation["metrics"]["accuracy"]
+    assert (evaluation["split"], accuracy["n"]) == ("all", 60)
+    assert f"on {shop} (all photos, n = 60)" in words.stdout
+    assert re.search(rf"accuracy +{accuracy['value']:.1%} ", words.stdout)
+
+
+def test_classify_in_words_and_in_json(trained: Run, shop: Path, tmp_path: Path) -> None:
+    model = trained.path / "model.onnx"
+    odd = tmp_path / 'line\n"and" 🍎.jpg'
+    odd.write_bytes(encoded("Box", 1))
+    (tmp_path / "text.jpg").write_text("no photo")
+    photos = [odd, tmp_path / "text.jpg", shop / "Tent"]
+    words = kramar("classify", model, *photos)
+    document = kramar("classify", model, *photos, "--json", "--top", "2", "--out", tmp_path / "out.csv")
+    assert words.returncode == document.returncode == 0
+    lines = words.stdout.splitlines()
+    assert len(lines) == 22, "a line a photo, whatever its name"
+    assert re.fullmatch(r" *[\d.]+%  .*\\n.*  (Box|Plate|Tent)", lines[0])
+    assert lines[1].startswith(f"  error  {tmp_path}/text.jpg  ")
+    assert not words.stderr
+    predictions = json.loads(document.stdout)["predictions"]
+    assert [row["image"] for row in predictions] == [
+        str(odd),
+        str(tmp_path / "text.jpg"),
+        *(str(path) for path in sorted((shop / "Tent").iterdir())),
+    ]
+    assert [len(row["top"]) for row in predictions] == [2, 0] + [2] * 20
+    assert document.stderr == f"22 photos to {tmp_path}/out.csv, 1 of them with an error\n"
+
+
+def test_classify_of_nothing_readable_is_one_document_too(trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no photo")
+    done = kramar("classify", trained.path / "model.onnx", tmp_path / "text.jpg", "--json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["predictions"]) == 1
+
+
+def test_strict_classify_ends_with_2_and_still_writes_all(trained: Run, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no photo")
+    out = tmp_path / "out.csv"
+    done = kramar(
+        "classify", trained.path / "model.onnx", tmp_path / "text.jpg", shop / "Box" / "0.jpg", "--strict", "--out", out
+    )
+    assert "1 of 2 photos could not be read" in complaint(done, 2)
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 3
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_that_has_enough(trained: Run, shop: Path, lines: int) -> None:
+    with subprocess.Popen(
+        command("classify", trained.path / "model.onnx", *[shop] * 4, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(lines):
+            process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")
+
+
+def interrupted(has_come: Callable[[], bool], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Start kramar and press Ctrl-C when the moment has come."""
+    with subprocess.Popen(
+        command(*arguments, first=HEARS_CTRL_C),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as process:
+        while process.poll() is None and not has_come():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def test_ctrl_c_while_training(tmp_path: Path) -> None:
+    shop, run = put_folder(tmp_path / "shop", 40, start=500), tmp_path / "run"
+    done = interrupted((run / "plan.json").exists, "train", shop, "--out", run)
+    assert complaint(done, 130) == "interrupted; the same command goes on where it stopped"
+    assert not unfinished(run)
+    assert kramar("train", shop, "--out", run, "--json").returncode == 0
+
+
+def test_ctrl_c_while_classifying_leaves_no_file(trained: Run, shop: Path, tmp_path: Path) -> None:
+    done = interrupted(
+        lambda: any(path.stat().st_size for path in tmp_path.glob(".out.csv.*.tmp")),
+        *("classify", trained.path / "model.onnx", *[shop] * 200, "--out", tmp_path / "out.csv"),
+    )
+    complaint(done, 130)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("kramar.jobs.train.train", broken)
+    with pytest.raises(SystemExit) as left:
+        cli.run(["train", "shop"])
+    assert left.value.code == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith(f"kramar: a bug in kramar {package.__version__}: division by zero")
+
+
+def test_python_m_kramar_and_kramar_are_the_same() -> None:
+    script = Path(sys.executable).parent / "kramar"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == kramar("--version").stdout

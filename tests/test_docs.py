@@ -1,0 +1,106 @@
+"""What the README and the documents show runs: their Python, their kramar commands, their tables."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import kramar
+from products import put
+from shell import kramar as run_kramar
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each line in a page's shell blocks, comments left out."""
+    return [words for block in blocks(page, "sh") for line in block.splitlines() if (words := shlex.split(line, True))]
+
+
+@pytest.fixture
+def place(shop: Path, trained: kramar.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which everything is that the README's blocks speak of."""
+    (tmp_path / "photos").symlink_to(shop)
+    (tmp_path / "labelled-photos").symlink_to(shop)
+    shutil.copy(trained.path / "model.onnx", tmp_path / "model.onnx")
+    for number in (1, 2):
+        put(tmp_path / "new" / f"000{number}.jpg", "Plate", 900 + number)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    assert [words[:2] for words in commands(README)[:2]] == [["make", "demo"], ["make", "test"]]
+
+
+@pytest.mark.parametrize("block", blocks(README, "python"), ids=range(len(blocks(README, "python"))))
+def test_python_in_the_readme_runs(block: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_kramar_commands_in_the_readme_run(place: Path) -> None:
+    said = [words for words in commands(README) if words[0] == "kramar"]
+    assert {words[1] for words in said} == {"train", "classify", "evaluate"}
+    for words in said:
+        expanded = [str(path) for word in words[1:] for path in (sorted(Path().glob(word)) or [word])]
+        done = run_kramar(*expanded, cwd=place)
+        assert done.returncode == 0, (words, done.stderr)
+    assert (place / "kramar-runs" / "photos" / "report.html").is_file()
+    assert (place / "predictions.csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+def test_make_targets_and_extras_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for page in (README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+        for target in re.findall(r"^make ([a-z]+)", page, re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+        for extra in re.findall(r"kramar\[(\w+)\]", page):
+            assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+
+
+def test_the_readmes_table_is_read(place: Path) -> None:
+    from kramar.data.sources import list_photos
+
+    (table,) = blocks(README, "csv")
+    (place / "tables" / "photos").mkdir(parents=True)
+    (place / "tables" / "table.csv").write_text(table, encoding="utf-8")
+    put(place / "tables" / "photos" / "0017.jpg", "Plate", 1)
+    (row,) = list_photos(place / "tables" / "table.csv", {}).rows
+    assert (row.label, row.category) == ("Granny-Smith", "Fruit/Apple/Granny-Smith")
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_documented_script_classifies_like_kramar(
+    place: Path, trained: kramar.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (script,) = blocks((ROOT / "docs" / "model-file.md").read_text(encoding="utf-8"), "python")
+    assert len([line for line in script.splitlines() if line.strip()]) == 15
+    (place / "script.py").write_text(script, encoding="utf-8")
+    photos = sorted(str(path) for path in (place / "photos").rglob("*.jpg"))[::5]
+    monkeypatch.setattr(sys, "argv", ["script.py", "model.onnx", *photos])
+    runpy.run_path("script.py")
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    ours = trained.model.classify(photos)
+    assert [(image, label) for image, label, _ in lines] == [(p.image, p.label) for p in ours]
+    assert [float(probability) for _, _, probability in lines] == pytest.approx(
+        [p.probability for p in ours], abs=0.001
+    )

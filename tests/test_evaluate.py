@@ -1,0 +1,126 @@
+"""``kramar.evaluate``: the figures of a run again, and any model on any labelled photos."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import kramar
+from kramar import DataError, InputError, Model, Run
+from products import put, put_folder
+
+
+@pytest.fixture(scope="module")
+def table(trained: Run, shop: Path) -> Path:
+    """The photos of the run and its split, as a table."""
+    path = shop.parent / "split.csv"
+    rows = pq.read_table(trained.path / "manifest.parquet").to_pylist()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label", "split"])
+        writer.writerows([f"shop/{row['image']}", row["label"], row["split"]] for row in rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(trained: Run) -> Model:
+    return kramar.load(trained.path / "model.onnx")
+
+
+def test_test_rows_give_the_figures_of_the_run(trained: Run, table: Path) -> None:
+    evaluation = kramar.evaluate(trained.path / "model.onnx", table)
+    assert (evaluation.split, evaluation.photos) == ("test", trained.record.data.split["test"])
+    for name, estimate in evaluation.metrics:
+        theirs = getattr(trained.metrics["test"], name)
+        assert dict(estimate) == pytest.approx(dict(theirs), abs=2e-5), name
+    assert evaluation.metrics.accuracy == trained.metrics["test"].accuracy
+    assert evaluation.confusions == trained.record.confusions
+    assert [(score.label, score.recall, score.precision, score.f1) for score in evaluation.classes] == [
+        (score.label, score.recall, score.precision, score.f1) for score in trained.record.classes
+    ]
+    assert [mistake.truth for mistake in evaluation.mistakes] == [m.truth for m in trained.record.mistakes]
+    assert not evaluation.warnings
+    assert not evaluation.left_out
+
+
+@pytest.mark.parametrize(
+    ("split", "part"), [("val", "val"), ("valid", "val"), ("train", "train"), ("test", "test"), ("all", "all")]
+)
+def test_split_chooses_the_rows(model: Model, trained: Run, table: Path, split: str, part: str) -> None:
+    evaluation = kramar.evaluate(model, table, split=split)
+    assert evaluation.split == part
+    assert evaluation.photos == (60 if part == "all" else trained.record.data.split[part])
+    if part == "val":
+        assert evaluation.metrics.accuracy == trained.metrics["val"].accuracy
+
+
+def test_a_folder_without_a_split_is_scored_whole(model: Model, shop: Path) -> None:
+    evaluation = kramar.evaluate(model, shop)
+    assert (evaluation.split, evaluation.photos) == ("all", 60)
+    assert evaluation.metrics.accuracy.value > 0.8, "most of them it was trained on"
+
+
+def test_a_folder_of_splits_gives_its_test_part(model: Model, tmp_path: Path) -> None:
+    for part, start in (("train", 30), ("test", 40)):
+        put_folder(tmp_path / part, 4, start=start)
+    assert (kramar.evaluate(model, tmp_path).split, kramar.evaluate(model, tmp_path).photos) == ("test", 12)
+
+
+def test_labels_that_the_model_lacks_are_mistakes(model: Model, tmp_path: Path) -> None:
+    put_folder(tmp_path, 3, ["Box"], start=50)
+    for number in range(50, 54):
+        put(tmp_path / "Lamp" / f"{number}.jpg", "Tent", number)
+    evaluation = kramar.evaluate(model, tmp_path)
+    assert evaluation.warnings == ["4 photo(s) of 1 label(s) that the model does not have ('Lamp') count as mistakes"]
+    scores = {score.label: score for score in evaluation.classes}
+    assert scores["Lamp"].recall is not None
+    assert (scores["Lamp"].recall.value, scores["Lamp"].recall.n) == (0, 4)
+    assert evaluation.metrics.accuracy.n == 7
+    assert evaluation.metrics.accuracy.value <= 3 / 7
+    assert sum(confusion.count for confusion in evaluation.confusions if confusion.truth == "Lamp") == 4
+
+
+def test_none_of_the_labels_known(model: Model, tmp_path: Path) -> None:
+    for number in range(3):
+        put(tmp_path / "box" / f"{number}.jpg", "Box", number)
+    with pytest.raises(DataError, match="expected labels of the model such as 'Box', found only others such as 'box'"):
+        kramar.evaluate(model, tmp_path)
+
+
+def test_bad_photos_are_left_out_and_listed(model: Model, tmp_path: Path) -> None:
+    put_folder(tmp_path, 2, start=60)
+    (tmp_path / "Box" / "empty.jpg").write_bytes(b"")
+    (tmp_path / "Box" / "text.jpg").write_text("no photo")
+    (tmp_path / "Tent" / "gone.jpg").symlink_to("nowhere.jpg")
+    evaluation = kramar.evaluate(model, tmp_path)
+    assert evaluation.photos == 6
+    assert evaluation.left_out == {"unreadable": 2, "missing": 1}
+    assert {item.image for item in evaluation.left_out_files} == {"Box/empty.jpg", "Box/text.jpg", "Tent/gone.jpg"}
+    with pytest.raises(DataError, match="--strict, and 3 cannot be used"):
+        kramar.evaluate(model, tmp_path, strict=True)
+
+
+def test_no_photo_can_be_read(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "Box").mkdir()
+    (tmp_path / "Box" / "text.jpg").write_text("no photo")
+    with pytest.raises(DataError, match="none of its 1 photos can be read, the first: not an image"):
+        kramar.evaluate(model, tmp_path)
+
+
+def test_a_split_that_is_none(model: Model, shop: Path, table: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--split: expected train, val, test or all, found 'exam'"):
+        kramar.evaluate(model, table, split="exam")
+    with pytest.raises(DataError, match="has no split of its own; leave --split test away"):
+        kramar.evaluate(model, shop, split="test")
+    only_train = tmp_path / "train.csv"
+    only_train.write_text(f"image,label,split\n{shop / 'Box' / '0.jpg'},Box,train\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has no test photos, only train; choose with --split"):
+        kramar.evaluate(model, only_train)
+
+
+def test_the_model_is_opened_before_the_photos_are_read(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(kramar.ModelFileError, match="no such model file"):
+        kramar.evaluate(tmp_path / "model.onnx", shop)
