@@ -93,6 +93,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def converted(own_cache: None) -> Converted:
+    """The default backbone as ONNX, converted once a session. Tests read it only."""
+    from kramar.config import DEFAULT_BACKBONE
+    from kramar.models import backbones, engines
+    from kramar.progress import Silent
+
+    return engines.prepare(backbones.find(DEFAULT_BACKBONE), Silent())
+
+
+@pytest.fixture(scope="session")
+def made(converted: Converted, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A model file with a random head. Tests read it only."""
+    from model_files import make
+
+    return make(converted.path, tmp_path_factory.mktemp("made") / "model.onnx")
+
+
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of three class folders with twenty drawn photos each. Tests read it only."""
     from products import put_folder

@@ -1,14 +1,19 @@
-"""Photos that the tests draw: smooth enough for JPEG, unequal enough that a wrong turn shows."""
+"""Photos that the tests draw: smooth enough for JPEG, unequal enough that a wrong turn shows; and who listens."""
 
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from kramar.progress import Advance
 
 
 def pixels(width: int, height: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -48,3 +53,27 @@ class Held:
     def read(self) -> bytes:
         """See Photo."""
         return self.data
+
+
+class Told:
+    """A listener that remembers: what was said, and each stage as (name, total, photos done)."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.said_something = threading.Event()
+        self.stages: list[list[Any]] = []
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """See Progress."""
+        self.stages.append(stage := [name, total, 0])
+
+        def advance(done: int) -> None:
+            stage[2] += done
+
+        yield advance
+
+    def say(self, message: str) -> None:
+        """See Progress."""
+        self.said.append(message)
+        self.said_something.set()

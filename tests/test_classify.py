@@ -55,7 +55,7 @@ def test_files_folders_patterns_and_tables_in_the_order_given(model: Model, shop
     table = tmp_path / "some.csv"
     table.write_text(f"image\n{shop / 'Tent' / '3.jpg'}\n{shop / 'Box' / '1.jpg'}\n", encoding="utf-8")
     put_folder(tmp_path / "more", 2, ["Plate"])
-    given = [str(shop / "Tent" / "9.jpg"), table, tmp_path / "more", str(shop / "Box" / "1?.jpg")]
+    given: list[str | Path] = [str(shop / "Tent" / "9.jpg"), table, tmp_path / "more", str(shop / "Box" / "1?.jpg")]
     expected = [
         str(shop / "Tent" / "9.jpg"),
         str(shop / "Tent" / "3.jpg"),
@@ -239,8 +239,8 @@ def test_a_name_that_is_not_utf_8(model: Model, tmp_path: Path) -> None:
     Path(name).write_bytes(encoded("Box", 1))
     for suffix in ("csv", "jsonl", "parquet"):
         (prediction,) = kramar.classify(model, [name], out=tmp_path / f"out.{suffix}")
-        assert prediction.label or prediction.error
-        assert prediction.image.endswith(".jpg")
+        assert prediction.label in model.classes
+        assert prediction.image == f"{tmp_path}/caf\\udce9.jpg"
         assert (tmp_path / f"out.{suffix}").exists()
 
 
@@ -265,7 +265,12 @@ def test_an_endless_stream_is_read_only_a_little_ahead(model: Model) -> None:
 def test_photos_are_opened_only_a_little_ahead(model: Model, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
     read = PhotoFile.read
-    monkeypatch.setattr(PhotoFile, "read", lambda photo: (opened.append(photo.path), read(photo))[1])
+
+    def counted(photo: PhotoFile) -> bytes:
+        opened.append(photo.path)
+        return read(photo)
+
+    monkeypatch.setattr(PhotoFile, "read", counted)
     predictions = kramar.classify(model, [shop, shop, shop])
     assert not opened, "nothing is read before the first prediction is asked for"
     next(predictions)

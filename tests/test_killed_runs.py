@@ -27,13 +27,14 @@ class Killed:
         self.data = put_folder(folder / "shop", PHOTOS // 3, start=100)
         self.moments: list[str] = []
         self.peaceful = self._cache(folder / "peaceful", warm)
-        self._finish(self.peaceful)
+        peaceful = self._start(self.peaceful)
         self.killed = self._cache(folder / "killed", warm)
         self._kill("some photos seen", lambda: 0 < len(self.rows(self.killed)) < PHOTOS)
         self.rows_when_killed = self.rows(self.killed)
         self._kill("the head is fitted", lambda: any(self.killed.glob("run/models/*")))
         self._kill("the model file is there", (self.killed / "run" / "model.onnx").exists)
-        self._finish(self.killed)
+        self._finish(self._start(self.killed))
+        self._finish(peaceful)
 
     @staticmethod
     def _cache(folder: Path, warm: Path) -> Path:
@@ -61,8 +62,9 @@ class Killed:
             process.send_signal(signal.SIGKILL)
             process.communicate()
 
-    def _finish(self, folder: Path) -> None:
-        with self._start(folder) as process:
+    @staticmethod
+    def _finish(started: subprocess.Popen[str]) -> None:
+        with started as process:
             out, err = process.communicate()
         assert process.returncode == 0, err
         assert json.loads(out)["metrics"]["test"]

@@ -208,26 +208,26 @@ def test_copies_of_photos_add_no_certainty_when_they_are_one_group() -> None:
 
 @pytest.mark.parametrize("groups", ["photos", "pairs"])
 def test_intervals_hold_the_truth_about_95_times_in_100(groups: str) -> None:
-    """The population is 20,000 photos whose figures are the truth; each simulation scores 150 of them."""
-    population = answers(20_000, 4, seed=7)
+    """The population is 5,000 photos whose figures are the truth; each simulation scores 100 of them."""
+    population = answers(5_000, 4, seed=7)
     truth = figures(population)
-    trials = 150
+    trials = 80
     held = dict.fromkeys(("balanced_accuracy", "macro_f1", "log_loss"), 0)
     random = np.random.default_rng(5)
     for _ in range(trials):
-        drawn = random.choice(20_000, 75 if groups == "pairs" else 150)
+        drawn = random.choice(5_000, 50 if groups == "pairs" else 100)
         rows = np.repeat(drawn, 2) if groups == "pairs" else drawn
         sample = Scored.of(
             population.probabilities[rows],
             [population.labels[i] for i in rows],
             population.classes,
-            [str(i) for i in (np.arange(150) // 2 if groups == "pairs" else np.arange(150))],
+            [str(i) for i in (np.arange(100) // 2 if groups == "pairs" else np.arange(100))],
         )
         for name in held:
             low, _, high = figures(sample)[name]
             held[name] += low <= truth[name][1] <= high
     for name, count in held.items():
-        # 95% of 150 is 142.5, give or take 2.7; a percentile bootstrap of small classes covers a little less.
+        # 95% of 80 is 76, give or take 1.9; a percentile bootstrap of small classes covers a little less.
         assert count / trials >= 0.87, name
 
 
@@ -249,10 +249,10 @@ def test_the_bootstrap_is_done_in_bounded_memory(monkeypatch: pytest.MonkeyPatch
     whole = score(scored)
     monkeypatch.setattr(metrics, "_CHUNK", 200 * 64)
     chunks = metrics._resamples(scored.groups, 0)
-    sizes = [len(chunk) for chunk in chunks]
+    sizes = list(map(len, chunks))
     assert sum(sizes) == metrics.RESAMPLES
     assert max(sizes) <= 64
-    assert not isinstance(metrics._resamples(scored.groups, 0), Sequence)
+    assert not isinstance(chunks, Sequence)
     assert figures(scored)["log_loss"] == pytest.approx(
         (whole.log_loss.low, whole.log_loss.value, whole.log_loss.high), rel=0.05
     )
@@ -280,7 +280,7 @@ def test_fewer_photos_than_bins_are_a_bin_each() -> None:
 
 def test_a_calibrated_model_has_a_small_calibration_error() -> None:
     random = np.random.default_rng(0)
-    probabilities = softmax(random.normal(size=(20_000, 5)) * 2)
+    probabilities = softmax(random.normal(size=(4_000, 5)) * 2)
     labels = [str(random.choice(5, p=row)) for row in probabilities]
-    scored = Scored.of(probabilities, labels, [str(i) for i in range(5)], [str(i) for i in range(20_000)])
-    assert score(scored).calibration_error.value < 0.02
+    scored = Scored.of(probabilities, labels, [str(i) for i in range(5)], [str(i) for i in range(4_000)])
+    assert score(scored).calibration_error.value < 0.03

@@ -56,7 +56,7 @@ def verify(model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floatin
     two_best = np.sort(source, axis=1)[:, -2:]
     tied = two_best[:, 1] - two_best[:, 0] <= TOLERANCE
     differing = int(((ours.argmax(axis=1) != source.argmax(axis=1)) & ~tied).sum())
-    if differing or difference > TOLERANCE:
+    if differing or not difference <= TOLERANCE:  # a difference that is no number is too large
         raise ExportError(
             f"the exported file differs from its source on {differing} of {len(ours)} labels and by up to "
             f"{difference:.2g} in probability (at most {TOLERANCE:g}); it was not kept. Please report this"

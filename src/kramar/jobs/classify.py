@@ -92,16 +92,21 @@ def _source(argument: str, columns: Mapping[str, str]) -> Callable[[], Iterable[
     if path.is_dir():
         if next(iter(image_files(path)), None) is None:
             raise DataError(f"{argument}: expected photos in the folder, found none")
-        return lambda: (Named(str(file), PhotoFile(file)) for file in image_files(path))
+        return lambda: (Named(_text_of(file), PhotoFile(file)) for file in image_files(path))
     if path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
             listed = list_images(path, columns)
             return lambda: (Named(image, photo) for image, photo in listed)
-        return lambda: [Named(argument, PhotoFile(path))]
+        return lambda: [Named(_text_of(argument), PhotoFile(path))]
     # A shell that finds nothing passes the pattern on; and some users have none that expands them.
     if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
         return lambda: (named for match in matches for named in _source(match, columns)())
     raise DataError(f"{argument}: no such photo, folder or table, and no photo fits it as a pattern")
+
+
+def _text_of(path: str | Path) -> str:
+    """The path as text that any file can hold: bytes of a name that are not UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager

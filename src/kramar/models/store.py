@@ -77,11 +77,18 @@ class FeatureStore:
         return len(self._rows)
 
     def append(self, hashes: Sequence[str], embeddings: Scores) -> None:
-        """Commit embeddings, float32 ``[N, width]``, of the photos with these hashes. Raises OutputError."""
+        """Commit embeddings, float32 ``[N, width]``, of the photos with these hashes. Raises OutputError.
+
+        A photo that is there already, or earlier in ``hashes``, keeps its row.
+        """
+        new: dict[bytes, int] = {}
+        for place, photo_hash in enumerate(hashes):
+            if photo_hash not in self:
+                new.setdefault(bytes.fromhex(photo_hash), place)
         try:
             for path, data in (
-                (self._rows_path, np.ascontiguousarray(embeddings, dtype=np.float32).tobytes()),
-                (self._hashes_path, b"".join(bytes.fromhex(h) for h in hashes)),
+                (self._rows_path, embeddings[list(new.values())].astype(np.float32).tobytes()),
+                (self._hashes_path, b"".join(new)),
             ):
                 with path.open("ab") as file:
                     file.write(data)
@@ -89,8 +96,8 @@ class FeatureStore:
                     os.fsync(file.fileno())
         except OSError as error:
             raise output_error(self._rows_path, error) from error
-        for photo_hash in hashes:
-            self._rows[bytes.fromhex(photo_hash)] = len(self._rows)
+        for key in new:
+            self._rows[key] = len(self._rows)
 
     def gather(self, hashes: Sequence[str]) -> Scores:
         """Embeddings, float32 ``[N, width]``, of photos that are all in the store."""

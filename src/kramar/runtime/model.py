@@ -15,13 +15,20 @@ from kramar.config import cores
 from kramar.data.listing import Photo, PhotoFile
 from kramar.data.pixels import Pixels, as_image, in_order, prepare, square
 from kramar.errors import ModelFileError, PhotoError
-from kramar.records import CARD_SCHEMA, ModelCard, Prediction, Ranked
+from kramar.records import CARD_SCHEMA, ModelCard, Prediction, Ranked, Record
 from kramar.runtime.session import OnnxSession, Scores
 
 # Large enough to keep every core busy (8 photos run within 5% of the best batch), small enough to stay in cache.
 BATCH = 8
 
 PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Pixels | Photo
+
+
+class _Written(Record):
+    """What any schema says of itself, so that a newer one is known by its number and not by a missing field."""
+
+    schema_version: int
+    kramar: str = ""
 
 
 class Model:
@@ -40,15 +47,16 @@ class Model:
                 f"{self.path}: not a kramar model file (no 'kramar' metadata); use a kramar run's model.onnx"
             )
         try:
+            written = _Written.model_validate_json(document)
+            if written.schema_version > CARD_SCHEMA:
+                raise ModelFileError(
+                    f"{self.path}: written for a newer kramar ({written.kramar}); upgrade with pip install -U kramar"
+                )
             card = ModelCard.model_validate_json(document)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the document"
             raise ModelFileError(f"{self.path}: broken 'kramar' metadata at {where}: {problem['msg']}") from None
-        if card.schema_version > CARD_SCHEMA:
-            raise ModelFileError(
-                f"{self.path}: written for a newer kramar ({card.kramar}); upgrade with pip install -U kramar"
-            )
         probabilities = self._session.outputs.get("probabilities")
         if probabilities is None or probabilities[-1] != len(card.classes):
             raise ModelFileError(f"{self.path}: its outputs do not fit the {len(card.classes)} classes that it names")

@@ -140,7 +140,7 @@ class _Search:
 
     def final(self, train: Part, trial: Trial) -> Linear:
         """The head of ``trial`` on all of ``train``."""
-        if len(self._folds) == 1:
+        if self._folds[-1].train is train:
             return self._heads[trial.regularisation, trial.class_weight]
         return _Fitter(train, self._classes).fit(trial.regularisation, trial.class_weight)
 
