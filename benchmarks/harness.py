@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,22 +51,25 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "KRAMAR_CACHE": str(cache)}
 
 
-def run(*command: str, cache: Path, code: int = 0) -> Finished:
-    """Run kramar with ``command`` and wait; fails unless it exits with ``code``."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [KRAMAR, *command],
-        env=environment(cache),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def measured(*command: str | Path, cache: Path | None = None) -> Finished:
+    """Run ``command`` to its end; fails unless it exits with 0."""
+    account = scratch("account") / "account.json"
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "benchmarks" / "launch.py"), str(account), *map(str, command)],
+        env=environment(cache) if cache else None,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
-    output = process.stdout.read() if process.stdout else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status) != code:
-        raise SystemExit(f"kramar {' '.join(command)} exited with {os.waitstatus_to_exitcode(status)}:\n{output}")
-    return Finished(seconds, usage.ru_maxrss * 1024, output)
+    noted = json.loads(account.read_text(encoding="utf-8"))
+    if noted["code"]:
+        raise SystemExit(f"{' '.join(map(str, command))} exited with {noted['code']}:\n{done.stdout}{done.stderr}")
+    return Finished(noted["seconds"], noted["peak_bytes"], done.stdout + done.stderr)
+
+
+def run(*command: str, cache: Path) -> Finished:
+    """Run kramar with ``command`` to its end; fails unless it exits with 0."""
+    return measured(KRAMAR, *command, cache=cache)
 
 
 def record(run_folder: Path) -> dict[str, Any]:

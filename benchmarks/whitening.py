@@ -38,13 +38,13 @@ def main() -> None:
         train_entries, train = embeddings(train_rows)
         val_entries, val = embeddings(val_rows)
         labels = sorted({entry.label for entry in train_entries})
-        parts = [
+        train_part, val_part = (
             Part(x, np.array([labels.index(e.label) for e in entries]), [e.group for e in entries])
             for x, entries in ((train, train_entries), (val, val_entries))
-        ]
+        )
         for shrinkage in SHRINKAGES:
             head.SHRINKAGE = shrinkage
-            _, how = fit_head(*parts, len(labels), 0, Silent())
+            _, how = fit_head(train_part, val_part, len(labels), 0, Silent())
             best = min(how.trials, key=lambda trial: trial.log_loss)
             print(
                 f"{name:<8} n = {len(val_entries):<5} shrinkage {shrinkage:<9g} accuracy {best.accuracy:.3f} "

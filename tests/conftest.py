@@ -15,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from kramar import Run
+    from kramar.models.engines import Converted
+    from model_files import Made
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real photos and weights, beside the project and never in it

@@ -66,7 +66,8 @@ class Told:
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
         """See Progress."""
-        self.stages.append(stage := [name, total, 0])
+        stage: list[Any] = [name, total, 0]
+        self.stages.append(stage)
 
         def advance(done: int) -> None:
             stage[2] += done

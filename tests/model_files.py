@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from drawn import Held, photo
 from onnx import TensorProto, helper
 
+from drawn import Held, photo
 from kramar.config import DEFAULT_BACKBONE
 from kramar.data.pixels import Pixels, prepare
 from kramar.exporting import onnx_file

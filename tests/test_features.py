@@ -41,7 +41,8 @@ class Tiny:
         self._lock = threading.Lock()
 
     def embed(self, images: Pixels) -> Floats:
-        assert (images.shape[1:], images.dtype) == ((16, 16, 3), np.uint8)
+        assert images.shape[1:] == (16, 16, 3)
+        assert images.dtype == np.uint8
         with self._lock:
             if self.fail_after is not None and self.seen.total() >= self.fail_after:
                 raise KeyboardInterrupt
@@ -61,7 +62,7 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
 
 
 def worker() -> Worker:
-    return Worker(Choice(engine="tiny", version="1", rates={}), CONVERTED, BACKBONE)
+    return Worker(Choice(engine="tiny", version="1", rates={"tiny": 2000.0}), CONVERTED, BACKBONE)
 
 
 def engine(of: Worker) -> Tiny:
@@ -90,7 +91,8 @@ def hashes(entries: list[Entry]) -> list[str]:
 @pytest.mark.parametrize("count", [1, 8, 77, 150])
 def test_every_photo_gets_its_own_embedding(store: FeatureStore, count: int) -> None:
     entries, told = shop(count), Told()
-    assert worker().fill(store, entries, told) == Pass([], count, 0, None)
+    done = worker().fill(store, entries, told)
+    assert (done.left_out, done.computed, done.reused) == ([], count, 0)
     assert store.gather(hashes(entries)) == pytest.approx(expected(entries), rel=1e-5)
     assert told.stages == [["Looking at photos", count, count]]
 
@@ -103,7 +105,7 @@ def test_what_is_in_the_store_is_not_computed_again(store: FeatureStore) -> None
     assert engine(second).seen.total() == 10
     assert not engine(first).seen.keys() & engine(second).seen.keys()
     third = worker()
-    assert third.fill(store, shop(30), Silent()) == Pass([], 0, 30, None)
+    assert third.fill(store, shop(30), Silent()) == Pass([], 0, 30, store.rates())
     assert third._engine is None  # which costs seconds, was never opened
 
 
@@ -168,28 +170,44 @@ def test_nothing_is_computed_twice_after_an_interruption(tmp_path: Path) -> None
     assert engine(first).seen.total() - kept <= 64 + 8 * 2 * Tiny.streams
 
 
-def test_a_long_pass_measures_its_rates(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def many(count: int) -> list[Entry]:
+    """Photos that differ by name only."""
     data = photo(0, 24, 20)
-    entries = [entry(Held(data), f"{n}.png", b"%d" % n) for n in range(501)]
-    measured: list[int] = []
+    return [entry(Held(data), f"{n}.png", b"%d" % n) for n in range(count)]
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes that the bare model was measured on."""
+    sizes: list[int] = []
 
     def bare_rate(of: Tiny, size: int) -> float:
-        measured.append(size)
+        sizes.append(size)
         return 1000.0
 
     monkeypatch.setattr("kramar.models.features.bare_rate", bare_rate)
+    return sizes
+
+
+@pytest.mark.parametrize(("count", "bare", "sizes"), [(499, 2000.0, []), (500, 1000.0, [16])])
+def test_a_long_pass_measures_the_bare_model_and_a_short_one_trusts_the_choice(
+    store: FeatureStore, probed: list[int], count: int, bare: float, sizes: list[int]
+) -> None:
+    entries = many(count)
     working = worker()
-    assert working.measure(entries[:499]) is None
-    expected_rate = working.measure(entries)
+    to_expect = working.measure(entries)
     rates = working.fill(store, entries, Silent()).rates
-    assert measured == [16]
+    assert probed == sizes
     assert rates is not None
-    assert rates.bare_model == 1000.0
-    assert expected_rate == pytest.approx(1 / (1 / 1000 + 1 / rates.decode / cores())) == rates.bound
+    assert rates.bare_model == bare
+    assert to_expect == pytest.approx(1 / (1 / bare + 1 / rates.decode / cores())) == rates.bound
     assert rates.features > 0
     assert store.rates() == rates
-    # A short pass after it tells of the long one.
-    assert worker().fill(store, shop(3), Silent()).rates == rates
+
+
+def test_a_short_pass_tells_of_the_long_one_before_it(store: FeatureStore, probed: list[int]) -> None:
+    rates = worker().fill(store, many(500), Silent()).rates
+    assert worker().fill(store, shop(3), Silent()).rates == rates == store.rates()
 
 
 def test_the_bare_rate_counts_photos_a_second() -> None:
@@ -228,4 +246,7 @@ def test_missing_photos_come_once_and_in_order(store: FeatureStore) -> None:
 def test_rates_of_another_kramar_are_no_rates(store: FeatureStore) -> None:
     store.remember(Rates(features=1.0, bare_model=1.0, decode=1.0))
     store._rates_path.write_text('{"features": "fast"}', encoding="utf-8")
-    assert worker().fill(store, shop(1), Silent()).rates is None
+    assert store.rates() is None
+    rates = worker().fill(store, shop(1), Silent()).rates
+    assert rates is not None
+    assert rates.bare_model == 2000.0

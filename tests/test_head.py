@@ -67,8 +67,10 @@ def accuracy(logits: Floats, part: Part) -> float:
 def test_separable_classes_are_recovered() -> None:
     train, val, test = (photos([n] * 5, spread=0.1, seed=seed) for seed, n in enumerate((20, 25, 40)))
     head, record = fit_head(train, val, 5, 0, Silent())
-    assert (head.weights.shape, head.weights.dtype) == ((12, 5), np.float32)
-    assert (head.bias.shape, head.bias.dtype) == ((5,), np.float32)
+    assert head.weights.shape == (12, 5)
+    assert head.weights.dtype == np.float32
+    assert head.bias.shape == (5,)
+    assert head.bias.dtype == np.float32
     assert accuracy(head(test.embeddings), test) == 1.0
     assert record.trials[0].accuracy == 1.0
 

@@ -2,6 +2,7 @@ import hashlib
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -72,10 +73,11 @@ def test_the_fingerprint_knows_neither_order_nor_paths() -> None:
 
 def test_the_fingerprint_changes_with_whatever_a_model_depends_on() -> None:
     entries = [entry(key) for key in "abc"]
+    changes: list[dict[str, Any]] = [{field: "x"} for field in ("hash", "label", "category", "product")]
     others = [
         entries[:2],
         [*entries, entries[0]],
-        *([replace(entries[0], **{field: "x"}), *entries[1:]] for field in ("hash", "label", "category", "product")),
+        *([replace(entries[0], **change), *entries[1:]] for change in changes),
         [replace(entries[0], split="test"), *entries[1:]],
     ]
     prints = [fingerprint(one) for one in (entries, *others)]

@@ -139,7 +139,7 @@ def test_a_full_disk_is_an_output_error_and_loses_nothing(
     with opened(tmp_path) as store:
         store.append(names(1, 2), rows(1, 2))
     with monkeypatch.context() as patch, opened(tmp_path) as store:
-        patch.setattr(stores.os, "fsync", Full(nth).fsync)
+        patch.setattr(os, "fsync", Full(nth).fsync)
         with pytest.raises(OutputError, match=r"embeddings\.f32: the disk is full"):
             store.append(names(3), rows(3))
         assert names(3)[0] not in store

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from kramar.errors import InputError
 
+# Where runs go by default; a data folder may hold it, since `kramar train .` puts it there.
+RUNS_FOLDER = "kramar-runs"
 DEFAULT_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -159,7 +159,7 @@ class Verification(Record):
 
 
 class RunRecord(Record):
-    """``run.json``: every figure that the report shows."""
+    """``run.json``: every figure that the report shows. ``decisions`` is null until a model file carries some."""
 
     kramar: str
     command: str
@@ -179,6 +179,7 @@ class RunRecord(Record):
     seconds: dict[str, float | dict[str, float]]
     rates: dict[str, float]
     features: dict[str, str | int]
+    decisions: None = None
     peak_memory_bytes: int
 
 

@@ -170,3 +170,12 @@ def test_columns_are_for_tables(tmp_path: Path) -> None:
 def test_image_files_need_no_labels(tmp_path: Path) -> None:
     fill(tmp_path, "2.jpg", "A/B/1.jpg", "notes.txt")
     assert image_files(tmp_path) == [tmp_path / "2.jpg", tmp_path / "A" / "B" / "1.jpg"]
+
+
+def test_kramars_own_runs_inside_the_data_are_not_data(tmp_path: Path) -> None:
+    for name in ("Apple/1.jpg", "kramar-runs/shop/model.onnx", "kramar-runs/shop/sample.jpg", "Pear/kramar-runs/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    listing = list_folder(tmp_path)
+    assert [row.image for row in listing.rows] == ["Apple/1.jpg", "Pear/kramar-runs/2.jpg"]
+    assert listing.left_out == []

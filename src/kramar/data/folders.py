@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kramar.config import RUNS_FOLDER
 from kramar.data.listing import SPLIT_NAMES, Listing, PhotoFile, Row
 from kramar.data.tables import list_table
 from kramar.errors import DataError
@@ -42,7 +43,9 @@ def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing
     rows: list[Row] = []
     for parts, path in sorted(found.photos.items()):
         label = "/".join(parts[1:-1] if is_split else parts[:-1])
-        if label:
+        if _shown(parts) != "/".join(parts):
+            found.leave_out(parts, "bad_name", "the name is not UTF-8; rename the file or its folder")
+        elif label:
             split = splits[parts[0]] if is_split else ""
             rows.append(Row("/".join(parts), PhotoFile(path), label, category=label, split=split))
         else:
@@ -79,8 +82,6 @@ class _Found:
             if not hidden and path.suffix.lower() == ".parquet":
                 self.parquet[parts] = path
             self.leave_out(parts, "not_an_image", "hidden file" if hidden else "not named like a photo")
-        elif _shown(parts) != "/".join(parts):
-            self.leave_out(parts, "bad_name", "the name is not UTF-8; rename the file or its folder")
         else:
             self.photos[parts] = path
 
@@ -118,6 +119,8 @@ def _walk(root: Path) -> _Found:
                 kind, detail = ("symlink_loop", "the link leads to itself") if looped else ("unreadable", str(error))
                 found.leave_out(inside, kind, detail)
                 continue
+            if is_folder and not parts and entry.name == RUNS_FOLDER:
+                continue  # kramar's own, where it was run inside the data
             if is_folder and entry.name.startswith("."):
                 found.leave_out(inside, "not_an_image", "hidden folder")
             elif is_folder:

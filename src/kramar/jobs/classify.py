@@ -116,9 +116,10 @@ def _nowhere() -> Iterator[Write]:
 
 def _writer(path: Path) -> AbstractContextManager[Write]:
     """The writer for ``path``'s format. Raises InputError for another."""
-    if path.suffix not in _WRITERS:
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
         raise InputError(f"--out: expected a file ending in {', '.join(_WRITERS)}, found {str(path)!r}")
-    return _WRITERS[path.suffix](path)
+    return _WRITERS[suffix](path)
 
 
 def row(prediction: Prediction) -> dict[str, Any]:

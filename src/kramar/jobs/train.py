@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, TrainConfig, parse_duration
+from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, RUNS_FOLDER, TrainConfig, parse_duration
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.errors import DataError
@@ -81,7 +81,7 @@ def train(
         columns=dict(columns or {}),
     )
     source = Path(data)
-    folder = Path(out) if out is not None else Path("kramar-runs") / (source.stem or source.resolve().name)
+    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / (source.stem or source.resolve().name)
     listener = progress or Silent()
     started = time.monotonic()
     network = backbones.find(config.backbone)
@@ -189,7 +189,7 @@ class _Training:
         allowed = self._run.plan.photos
         if allowed is None:
             todo = features.missing(store, entries)
-            rate = worker.measure(todo)
+            rate = worker.measure(todo) if len(todo) >= features.WORTH_MEASURING else None
             left = self._config.budget - self._run.elapsed
             allowed = affordable(entries, len(todo), rate, self._network.width, left) if rate else len(entries)
             self._run.choose(photos=allowed)

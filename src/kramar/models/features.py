@@ -24,8 +24,8 @@ from kramar.runtime.session import Scores
 
 _COMMIT_EVERY = 64
 _DECODE_SAMPLE = 96
-# Fewer new photos than this are done sooner than the rates could be measured.
-_WORTH_MEASURING = 500
+# Fewer new photos than this are done sooner than the bare model could be measured again.
+WORTH_MEASURING = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Pass:
     Attributes:
         left_out: photos that could not be read.
         computed: embeddings computed now; the other photos' were in the store.
-        rates: measured where there was enough to do, else those of the last pass that measured them, if any.
+        rates: of the last pass that was long enough to tell; None where none of them was computed here.
     """
 
     left_out: list[LeftOut]
@@ -72,6 +72,7 @@ class Worker:
 
     def __init__(self, choice: Choice, converted: Converted, backbone: Backbone) -> None:
         self._open = partial(ENGINES[choice.engine], converted.path, backbone)
+        self._choice = choice
         self._rule = backbone.resize
         self._engine: Engine | None = None
         self._measured: tuple[float, float] | None = None
@@ -83,12 +84,12 @@ class Worker:
             self._engine = self._open()
         return self._engine
 
-    def measure(self, todo: Sequence[Entry]) -> float | None:
-        """Photos a second to expect for ``todo``; None where it is too little to be worth measuring."""
-        if len(todo) < _WORTH_MEASURING:
-            return None
+    def measure(self, todo: Sequence[Entry]) -> float:
+        """Photos a second to expect for ``todo``, of which there is at least one."""
         if self._measured is None:
-            self._measured = _decode_rate(todo, self._rule), bare_rate(self.engine, self._rule.size)
+            again = len(todo) >= WORTH_MEASURING
+            bare = bare_rate(self.engine, self._rule.size) if again else self._choice.rates[self._choice.engine]
+            self._measured = _decode_rate(todo, self._rule), bare
         decode, bare = self._measured
         return 1 / (1 / bare + 1 / decode / cores())
 
@@ -110,7 +111,7 @@ class Worker:
             _commit(store, waiting)
             advance(len(unreadable))
         seconds = time.perf_counter() - start
-        if self._measured is not None:
+        if self._measured is not None and (len(todo) >= WORTH_MEASURING or store.rates() is None):
             decode, bare = self._measured
             store.remember(Rates(features=len(todo) / seconds, bare_model=bare, decode=decode))
         left_out = [

@@ -1,0 +1,77 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+
+from kramar.config import DEFAULT_BACKBONE
+from kramar.errors import FailedError, InputError
+from kramar.models.backbones import find
+from kramar.models.convert import OPSET, convert, load_torch
+from kramar.models.engines import Converted
+from model_files import Made
+
+BACKBONE = find(DEFAULT_BACKBONE)
+
+
+def test_every_stored_tensor_goes_to_its_namesake() -> None:
+    """They are matched by order: the last words of the names (weight, running_var, ...) must agree."""
+    own = timm.create_model(BACKBONE.timm_name, pretrained=False).state_dict()
+    stored = torch.load(BACKBONE.weights_file(), weights_only=True)
+    assert [name.rpartition(".")[2] for name in own] == [name.rpartition(".")[2] for name in stored]
+    places = [(int(a.split(".")[1]), b) for a, b in zip(own, stored, strict=True) if a.startswith("blocks.")]
+    assert [stage for stage, _ in places] == sorted(stage for stage, _ in places)
+    numbers = [int(name.split(".")[1]) for _, name in places]
+    assert numbers == sorted(numbers)
+
+
+def test_the_last_channels_are_timms_features_of_normalised_pixels(made: Made) -> None:
+    network: Any = timm.create_model(BACKBONE.timm_name, pretrained=False).eval()
+    stored = torch.load(BACKBONE.weights_file(), weights_only=True)
+    network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    images = made.images[:2]
+    pixels = torch.from_numpy((images / 255.0 - 0.5) / 0.5).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        expected = network.forward_features(pixels)
+        feature_map, embedding = load_torch(BACKBONE)(torch.from_numpy(images))
+        sureness = float(network.forward_head(expected).softmax(dim=1).max())
+    channels = expected.shape[1]
+    assert feature_map.shape == (2, BACKBONE.width, *expected.shape[2:])
+    scale = float(expected.abs().max())
+    assert float((feature_map[:, -channels:] - expected).abs().max()) < 1e-4 * scale
+    assert float((embedding - feature_map.mean((2, 3))).abs().max()) < 1e-6
+    # Its own classifier on top of them finds something: features of unfit weights would not be so sure.
+    assert sureness > 0.05
+
+
+def test_the_converted_file_is_one_onnx_file_of_its_own(converted: Converted) -> None:
+    model = onnx.load(converted.path, load_external_data=False)
+    onnx.checker.check_model(model)
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] == OPSET
+    assert [value.name for value in model.graph.input] == ["images"]
+    assert [value.name for value in model.graph.output] == ["feature_map", "embedding"]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    numbers = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
+    assert converted.path.stat().st_size < 4 * numbers * 1.1
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(FailedError, match=r"efficientnet-lite0-.*\.pth: its tensors do not fit tf_efficientnet_lite1"):
+        load_torch(replace(BACKBONE, timm_name="tf_efficientnet_lite1"))
+
+
+def test_weights_that_are_not_installed_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="not installed"):
+        load_torch(replace(BACKBONE, package="no-such-package"))
+
+
+def test_a_conversion_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    path, rate = tmp_path / "unknown.onnx", tmp_path / "rate.json"
+    with pytest.raises(FailedError, match=r"unknown to ONNX failed: .*no backbone called 'unknown'") as raised:
+        convert(replace(BACKBONE, name="unknown"), path, rate)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
