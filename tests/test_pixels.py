@@ -73,8 +73,8 @@ def png(width: int, height: int, bits: int = 1, rows: int | None = None) -> byte
 def test_every_orientation_gives_the_same_upright_picture(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(kind, {})
-    stored = encoded(Image.fromarray(np.ascontiguousarray(STORED[orientation])), kind, exif=exif, **options)
+    known: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}
+    stored = encoded(Image.fromarray(np.ascontiguousarray(STORED[orientation])), kind, exif=exif, **known.get(kind, {}))
     assert difference(decoded(stored), UPRIGHT) <= (2.0 if kind == "JPEG" else 0.0)
 
 
