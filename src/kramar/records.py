@@ -6,6 +6,8 @@ Keys that DESIGN promises keep their names and meaning; new ones may be added.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 CARD_SCHEMA = 1
@@ -179,7 +181,7 @@ class RunRecord(Record):
     seconds: dict[str, float | dict[str, float]]
     rates: dict[str, float]
     features: dict[str, str | int]
-    decisions: None = None
+    decisions: dict[str, Any] | None = None
     peak_memory_bytes: int
 
 

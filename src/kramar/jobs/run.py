@@ -76,12 +76,11 @@ class Plan(Record):
 class RunFolder:
     """An open run folder. One process at a time works in it."""
 
-    def __init__(self, path: Path, plan: Plan, listener: Progress) -> None:
+    def __init__(self, path: Path, plan: Plan, listener: Progress, since: float) -> None:
         self.path = path
         self.plan = plan
         self._listener = listener
-        self._since = time.monotonic()
-        self._saved = self._since
+        self._since = self._saved = since
         self.rooms: dict[str, float] = {}
 
     @property
@@ -105,9 +104,11 @@ class RunFolder:
     def room(self, name: str) -> Iterator[None]:
         """Time what is done in a room."""
         start = time.monotonic()
-        yield
-        self.rooms[name] = self.rooms.get(name, 0.0) + time.monotonic() - start
-        self._save({})
+        try:
+            yield
+        finally:
+            self.rooms[name] = self.rooms.get(name, 0.0) + time.monotonic() - start
+            self._save({})
         self._log(f"{name}: {self.rooms[name]:.1f} s")
 
     @contextmanager
@@ -178,10 +179,16 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
 
 @contextmanager
 def opened(
-    path: Path, options: Mapping[str, str], source: str, fingerprint: str, listener: Progress
+    path: Path,
+    options: Mapping[str, str],
+    source: str,
+    fingerprint: str,
+    listener: Progress,
+    since: float | None = None,
 ) -> Iterator[RunFolder]:
     """The run folder, made or taken up again; where the input turns out to be wrong, it is not left behind.
 
+    ``since`` is the moment (of ``time.monotonic``) from which the run's time counts: by default now.
     Raises OutputError, or RunFolderError where another process has it.
     """
     try:
@@ -199,14 +206,13 @@ def opened(
     is_new = not (path / "plan.json").is_file()
     try:
         remove_leftovers(path)
-        remove_leftovers(path / "models")
         if not is_new:
             plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
         else:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             plan = Plan(options=dict(options), source=source, fingerprint=fingerprint, started=started)
             write_text(path / "plan.json", plan.model_dump_json(indent=1))
-        yield RunFolder(path, plan, listener)
+        yield RunFolder(path, plan, listener, time.monotonic() if since is None else since)
     except InputError:
         # Nothing was made that could go on: the place stays free for the corrected command.
         if is_new:

@@ -98,7 +98,7 @@ def train(
     if done is not None:
         listener.say(f"{folder} is finished already: nothing to do")
         return done
-    with opened(folder, options, str(source), gathered.fingerprint, listener) as run:
+    with opened(folder, options, str(source), gathered.fingerprint, listener, started) as run:
         run.rooms["data"] = time.monotonic() - started
         return _Training(source, config, network, gathered, run).finish()
 
