@@ -189,7 +189,7 @@ class _Training:
         allowed = self._run.plan.photos
         if allowed is None:
             todo = features.missing(store, entries)
-            rate = worker.measure(todo) if len(todo) >= features.WORTH_MEASURING else None
+            rate = worker.measure(todo) if todo else None
             left = self._config.budget - self._run.elapsed
             allowed = affordable(entries, len(todo), rate, self._network.width, left) if rate else len(entries)
             self._run.choose(photos=allowed)

@@ -25,7 +25,7 @@ from kramar.runtime.session import Scores
 _COMMIT_EVERY = 64
 _DECODE_SAMPLE = 96
 # Fewer new photos than this are done sooner than the bare model could be measured again.
-WORTH_MEASURING = 500
+_WORTH_MEASURING = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Worker:
     def measure(self, todo: Sequence[Entry]) -> float:
         """Photos a second to expect for ``todo``, of which there is at least one."""
         if self._measured is None:
-            again = len(todo) >= WORTH_MEASURING
+            again = len(todo) >= _WORTH_MEASURING
             bare = bare_rate(self.engine, self._rule.size) if again else self._choice.rates[self._choice.engine]
             self._measured = _decode_rate(todo, self._rule), bare
         decode, bare = self._measured
@@ -111,7 +111,7 @@ class Worker:
             _commit(store, waiting)
             advance(len(unreadable))
         seconds = time.perf_counter() - start
-        if self._measured is not None and (len(todo) >= WORTH_MEASURING or store.rates() is None):
+        if self._measured is not None and (len(todo) >= _WORTH_MEASURING or store.rates() is None):
             decode, bare = self._measured
             store.remember(Rates(features=len(todo) / seconds, bare_model=bare, decode=decode))
         left_out = [

@@ -12,7 +12,8 @@ FEATURES_SHARE = 0.85
 # Passes over the features in one search for a head (forward and back, all steps), and how fast two cores do them.
 _FIT_PASSES = 1000
 _FIT_FLOPS = 5e10
-_OVERHEAD_SECONDS = 10.0
+# Loading libraries, writing the model file and the report.
+_OVERHEAD_SECONDS = 5.0
 # Fewer photos a class than this teach nothing worth having.
 _FEWEST_A_CLASS = 4
 
