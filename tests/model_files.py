@@ -51,6 +51,7 @@ def card(size: int, labels: tuple[str, ...] = LABELS) -> ModelCard:
         storage="float32",
         metrics={},
         data_fingerprint="0123456789abcdef",
+        seed=0,
         split={"train": 7, "val": 2, "test": 1},
         weights_source="PyPI",
         weights_licence="Apache-2.0",

@@ -124,3 +124,11 @@ def test_a_split_that_is_none(model: Model, shop: Path, table: Path, tmp_path: P
 def test_the_model_is_opened_before_the_photos_are_read(shop: Path, tmp_path: Path) -> None:
     with pytest.raises(kramar.ModelFileError, match="no such model file"):
         kramar.evaluate(tmp_path / "model.onnx", shop)
+
+
+def test_the_photos_of_the_training_are_known_and_their_test_part_is_scored(shop: Path, trained: Run) -> None:
+    evaluation = kramar.evaluate(trained.model, shop)
+    assert (evaluation.split, evaluation.photos) == ("test", trained.record.data.split["test"])
+    assert evaluation.metrics.accuracy == trained.metrics["test"].accuracy
+    assert kramar.evaluate(trained.model, shop, split="val").photos == trained.record.data.split["val"]
+    assert kramar.evaluate(trained.model, shop, split="all").photos == trained.record.data.photos

@@ -99,6 +99,7 @@ def test_a_model_card_carries_its_schema() -> None:
         storage="float32",
         metrics={},
         data_fingerprint="f",
+        seed=0,
         split={"train": 1},
         weights_source="s",
         weights_licence="l",

@@ -81,7 +81,7 @@ def test_every_record_gives_a_whole_page_that_loads_nothing(kind: str) -> None:
 
 def test_the_headline_is_in_plain_words(page: Reader) -> None:
     n = f"{shop(fruit(81)).data.split['test']:,}"
-    assert "Of 100 new photos, about 74 get the right category." in page.text
+    assert "Of 100 photos like these, about 74 get the right category." in page.text
     assert f"95% interval 72 to 76, measured on {n} photos that the model never saw." in page.text
     assert "For about 94, the right category is among its five best guesses" in page.text
 

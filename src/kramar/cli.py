@@ -139,7 +139,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Labelled photos: a folder or a table.")],
     split: Annotated[
         str | None,
-        typer.Option(help="train, val, test or all [default: test where the data has a split]."),
+        typer.Option(help="train, val, test or all [default: test where the split is known]."),
     ] = None,
     columns: Columns = "",
     strict: Strict = False,
@@ -179,6 +179,9 @@ def classify(
     done, bad = show(predictions)
     if out is not None:
         print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
+    if done and bad == done:
+        _complain(f"none of the {done} photos could be read; see the errors")
+        raise typer.Exit(2)
     if bad and strict:
         _complain(f"--strict, and {bad} of {done} photos could not be read; see the error column")
         raise typer.Exit(2)

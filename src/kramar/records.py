@@ -222,6 +222,7 @@ class ModelCard(Record):
     storage: str
     metrics: dict[str, Metrics]
     data_fingerprint: str
+    seed: int
     split: dict[str, int]
     weights_source: str
     weights_licence: str

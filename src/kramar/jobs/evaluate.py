@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from kramar.data import manifest
-from kramar.data.listing import SPLIT_NAMES, Listing
+from kramar.data.listing import SPLIT_NAMES
+from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
+from kramar.data.split import assign
 from kramar.errors import DataError, InputError
 from kramar.evaluation import breakdown
 from kramar.evaluation.metrics import Scored, calibration_bins, score
 from kramar.jobs.gather import refuse
 from kramar.progress import Progress, Silent
-from kramar.records import CalibrationBin, ClassScore, Confusion, LeftOut, Metrics, Mistake, Record
+from kramar.records import CalibrationBin, ClassScore, Confusion, LeftOut, Metrics, Mistake, ModelCard, Record
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 
@@ -56,16 +58,18 @@ def evaluate(
 ) -> Evaluation:
     """Score ``model`` on the labelled photos in ``data``.
 
-    Where the data has a split of its own, its test part is scored unless ``split`` names another (``train``,
-    ``val``, ``test`` or ``all``). Photos whose label the model does not have count as mistakes.
+    Where the data has a split of its own, or is what the model was trained on, its test part is scored unless
+    ``split`` names another (``train``, ``val``, ``test`` or ``all``). Photos whose label the model does not have
+    count as mistakes.
 
     Raises InputError where the data or the model file cannot be used.
     """
     listener = progress or Silent()
     opened = model if isinstance(model, Model) else Model(model)
     source = Path(data)
-    listing, part = _part(list_photos(source, dict(columns or {})), source, split)
-    entries, left_out = manifest.hash_photos(listing, listener)
+    listing = list_photos(source, dict(columns or {}))
+    listed, left_out = manifest.hash_photos(listing, listener)
+    entries, part = _part(listed, opened.card, source, split)
     left_out = [*listing.left_out, *left_out]
     scores: list[Scores] = []
     read = []
@@ -82,7 +86,7 @@ def evaluate(
         refuse(left_out, source)
     if not read:
         raise DataError(
-            f"{source}: none of its {len(listing.rows)} photos can be read, the first: {left_out[0].detail}"
+            f"{source}: none of its {len(entries)} {part} photos can be read, the first: {left_out[0].detail}"
         )
     scored = Scored.of(
         np.stack(scores), [entry.label for entry in read], opened.classes, [entry.group for entry in read]
@@ -119,17 +123,29 @@ def evaluate(
     )
 
 
-def _part(listing: Listing, source: Path, split: str | None) -> tuple[Listing, str]:
-    """The rows to score, and the name of their part."""
+def _part(entries: list[Entry], card: ModelCard, source: Path, split: str | None) -> tuple[list[Entry], str]:
+    """The entries to score, and the name of their part.
+
+    The photos that the model was trained on are known by their fingerprint, and so is the part of each.
+    """
     if split is not None and split != "all" and split not in SPLIT_NAMES:
         raise InputError(f"--split: expected train, val, test or all, found {split!r}")
-    if split == "all" or (split is None and not listing.split_from):
-        return listing, "all"
-    if not listing.split_from:
-        raise DataError(f"{source}: has no split of its own; leave --split {split} away to score all of it")
+    if not entries:
+        raise DataError(f"{source}: none of its photos can be opened; check the paths")
+    trained_on = assign(entries, card.seed)
+    if not entries[0].split and manifest.fingerprint(trained_on) == card.data_fingerprint:
+        entries = trained_on
+    has_split = bool(entries[0].split)
+    if split == "all" or (split is None and not has_split):
+        return entries, "all"
+    if not has_split:
+        raise DataError(
+            f"{source}: has no split of its own and is not what the model was trained on; "
+            f"leave --split {split} away to score all of it"
+        )
     part = SPLIT_NAMES[split or "test"]
-    rows = [row for row in listing.rows if row.split == part]
-    if not rows:
-        there = ", ".join(sorted({row.split for row in listing.rows}))
+    chosen = [entry for entry in entries if entry.split == part]
+    if not chosen:
+        there = ", ".join(sorted({entry.split for entry in entries}))
         raise DataError(f"{source}: has no {part} photos, only {there}; choose with --split, or --split all")
-    return Listing(rows, listing.left_out, listing.warnings, listing.split_from), part
+    return chosen, part

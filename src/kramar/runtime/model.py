@@ -62,6 +62,9 @@ class Model:
             raise ModelFileError(f"{self.path}: its outputs do not fit the {len(card.classes)} classes that it names")
         return card
 
+    def __repr__(self) -> str:
+        return f"Model({str(self.path)!r}, {len(self.card.classes)} classes)"
+
     @property
     def classes(self) -> list[str]:
         """Labels in the order of the outputs."""
