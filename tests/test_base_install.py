@@ -53,7 +53,7 @@ def test_classify(trained: Run, shop: Path, table: Path, suffix: str) -> None:
 def test_evaluate(trained: Run, shop: Path, table: Path, kind: str) -> None:
     done = kramar("evaluate", trained.path / "model.onnx", shop if kind == "folder" else table, first=WITHOUT)
     assert done.returncode == 0, done.stderr
-    assert f"n = {60 if kind == 'folder' else 9}" in done.stdout
+    assert f"n = {trained.record.data.split['test'] if kind == 'folder' else 9}" in done.stdout
 
 
 def test_train_says_what_to_install(shop: Path, tmp_path: Path) -> None:

@@ -133,8 +133,10 @@ def test_a_second_process_is_refused_while_the_first_works(tmp_path: Path) -> No
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    with open_run(tmp_path):
+        pass
     (tmp_path / "models").mkdir()
-    for name in (".plan.json.0a1b.tmp", "models/.head.onnx.0a1b.tmp", "models/head.onnx"):
+    for name in (".plan.json.0a1b2c3d.tmp", "models/.head.onnx.0a1b2c3d.tmp", "models/head.onnx"):
         (tmp_path / name).touch()
     with open_run(tmp_path):
         assert {"plan.json", "models"} <= names(tmp_path)

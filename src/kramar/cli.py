@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -48,6 +49,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     given = sys.argv[1:] if arguments is None else arguments
     command = typer.main.get_command(app)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A label that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Not app(): that turns Ctrl-C, exit codes and broken pipes into return values of its own.
         with command.make_context("kramar", list(given) or ["--help"]) as context:

@@ -53,6 +53,14 @@ def parse_duration(text: str, option: str = "--budget") -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", compact))
 
 
+def duration(seconds: float) -> str:
+    """``seconds`` in the largest unit that holds them whole, as `parse_duration` reads it: ``10m``, ``90s``."""
+    for unit, size in reversed(_UNITS.items()):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds}s"
+
+
 def parse_columns(text: str) -> dict[str, str]:
     """``image=photo,label=group`` as a mapping from kramar's column names to the table's.
 

@@ -46,13 +46,17 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
         except PhotoError as error:
             return error
 
+    seen: Counter[str] = Counter()
     with progress.stage("Reading photos", len(listing.rows)) as advance:
         hashes = in_order(read, listing.rows, threads=2 * cores(), ahead=256)
         for row, found in zip(listing.rows, hashes, strict=True):
             if isinstance(found, PhotoError):
                 left_out.append(LeftOut(image=row.image, kind=found.kind, detail=str(found)))
             else:
-                entries.append(Entry(row.image, row.photo, found, row.label, row.category, row.product, row.split))
+                seen[row.image] += 1
+                # Names are told to people and looked up by: a repeated one gets a number.
+                name = row.image if seen[row.image] == 1 else f"{row.image}#{seen[row.image]}"
+                entries.append(Entry(name, row.photo, found, row.label, row.category, row.product, row.split))
             advance(1)
     return entries, left_out
 

@@ -25,6 +25,8 @@ from kramar.records import ResizeRule
 
 # Pillow warns from this size on: 89 million pixels are 268 MB once decoded.
 MAX_PIXELS = 89_478_485
+# What shops have; Pillow knows others whose readers start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 _TRANSPARENT_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 
@@ -72,7 +74,7 @@ def decode(data: bytes, short_side: int) -> Image.Image:
         raise PhotoError("unreadable", "the file is empty (0 bytes)")
     with _registering:
         _register_formats()
-    with _photo_errors(), Image.open(io.BytesIO(data)) as image:
+    with _photo_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise PhotoError(

@@ -27,14 +27,22 @@ def fit_temperature(logits: Floats, truth: Indices) -> float:
     """The T that minimises the log loss of softmax(logits / T), within [0.05, 20].
 
     ``logits`` is ``[N, C]``, ``truth`` holds N class indices. The loss is convex in 1/T, so it has one
-    minimum in log T too, which golden-section search finds to 1e-6. Without photos, T is 1.
+    minimum in log T too, which golden-section search finds to 1e-6. As in Platt (1999), the target leaves
+    1/(N + 2) to be shared by all classes, without which photos that are all right would drive T to zero.
+    Without photos, T is 1.
     """
     if len(truth) == 0:
         return 1.0
+    spread = 1 / (len(truth) + 2)
+
+    def loss(log_temperature: float) -> float:
+        scores = log_softmax(logits / np.exp(log_temperature))
+        return float(-(1 - spread) * scores[np.arange(len(truth)), truth].mean() - spread * scores.mean())
+
     low, high = _LOG_BOUNDS
     while high - low > 1e-6:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if log_loss(logits, truth, float(np.exp(left))) < log_loss(logits, truth, float(np.exp(right))):
+        if loss(left) < loss(right):
             high = right
         else:
             low = left

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kramar import machine
-from kramar.config import DEFAULT_BACKBONE, TrainConfig
+from kramar.config import DEFAULT_BACKBONE, TrainConfig, duration
 from kramar.data import split
 from kramar.data.manifest import Entry
 from kramar.data.pixels import thumbnail
@@ -146,7 +146,7 @@ def seconds(run: RunFolder) -> dict[str, float | dict[str, float]]:
 
 def command(source: Path, config: TrainConfig, folder: Path) -> str:
     """The command line that reproduces a run."""
-    words = ["kramar", "train", str(source), "--out", str(folder), "--budget", f"{config.budget:g}s"]
+    words = ["kramar", "train", str(source), "--out", str(folder), "--budget", duration(config.budget)]
     if config.backbone != DEFAULT_BACKBONE:
         words += ["--backbone", config.backbone]
     if config.seed:

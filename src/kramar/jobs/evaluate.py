@@ -85,9 +85,7 @@ def evaluate(
     if strict:
         refuse(left_out, source)
     if not read:
-        raise DataError(
-            f"{source}: none of its {len(entries)} {part} photos can be read, the first: {left_out[0].detail}"
-        )
+        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {left_out[0].detail}")
     scored = Scored.of(
         np.stack(scores), [entry.label for entry in read], opened.classes, [entry.group for entry in read]
     )

@@ -205,8 +205,9 @@ def opened(
         raise output_error(path, error) from error
     is_new = not (path / "plan.json").is_file()
     try:
-        remove_leftovers(path)
         if not is_new:
+            remove_leftovers(path)
+            remove_leftovers(path / "models")
             plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
         else:
             started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -223,7 +224,7 @@ def opened(
 
 
 def _vacate(path: Path) -> None:
-    for name in ("plan.json", "run.log", ".lock"):
+    for name in ("run.log", "plan.json", ".lock"):
         with contextlib.suppress(OSError):
             (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # what is not empty is not ours

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, RUNS_FOLDER, TrainConfig, parse_duration
+from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, RUNS_FOLDER, TrainConfig, duration, parse_duration
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.errors import DataError
@@ -83,14 +83,14 @@ def train(
         columns=dict(columns or {}),
     )
     source = Path(data)
-    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / (source.stem or source.resolve().name)
+    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / _name_of(source)
     listener = progress or Silent()
     started = time.monotonic()
     network = backbones.find(config.backbone)
     network.weights_file()
     gathered = gather(source, config, listener)
     options = {
-        "--budget": f"{config.budget:g}s",
+        "--budget": duration(config.budget),
         "--backbone": config.backbone,
         "--seed": str(config.seed),
         "--strict": str(config.strict),
@@ -124,7 +124,9 @@ class _Training:
         run = self._run
         with run.room("features"):
             converted = engines.prepare(self._network, run)
-            choice = run.plan.choice or engines.choose(self._network, converted, run)
+            choice = run.plan.choice
+            if choice is None or not engines.is_installed(choice):
+                choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
             entries, embeddings, done = self._features(converted, choice)
         classes = manifest.require_classes(entries, self._source)
@@ -174,6 +176,8 @@ class _Training:
         folder = features.store_folder(self._network, converted, choice)
         with FeatureStore(folder, self._network.width, self._run) as store:
             entries = self._within_budget(store, worker)
+            if self._config.strict:
+                refuse(self._left_out, self._source)
             done = worker.fill(store, entries, self._run)
             self._left_out += done.left_out
             if self._config.strict:
@@ -199,7 +203,7 @@ class _Training:
             self._run.choose(photos=allowed)
         if allowed >= len(entries):
             return entries
-        chosen = thinned(entries, allowed, store)
+        chosen = thinned(entries, allowed)
         kept = {id(entry) for entry in chosen}
         self._left_out += [
             LeftOut(image=entry.image, kind="over_budget", detail="no time for it in the budget")
@@ -251,6 +255,11 @@ class _Training:
         verification = onnx_file.write(converted.path, head, card, path, photos, source, self._run)
         _link(path, self._run.path / "model.onnx")
         return verification
+
+
+def _name_of(data: Path) -> str:
+    place = data.resolve()
+    return place.stem if place.is_file() else place.name
 
 
 def _part(entries: Sequence[Entry], embeddings: Mapping[str, Scores], classes: Sequence[str]) -> Part:

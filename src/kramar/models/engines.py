@@ -158,6 +158,14 @@ def choose(backbone: Backbone, converted: Converted, progress: Progress) -> Choi
     return choice
 
 
+def is_installed(choice: Choice) -> bool:
+    """Whether the engine of an earlier choice is there in the same version: another would mix two in one store."""
+    try:
+        return importlib.metadata.version(choice.engine) == choice.version
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
 def bare_rate(engine: Engine, size: int, seconds: float = _PROBE_SECONDS) -> float:
     """Photos a second of ``engine`` alone, on ready pixels of ``size``."""
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)

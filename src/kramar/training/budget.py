@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from kramar.data.manifest import Entry
 from kramar.errors import InputError
@@ -10,7 +11,7 @@ from kramar.errors import InputError
 # The share of the time left that features may take; the rest is for what cannot be measured beforehand.
 FEATURES_SHARE = 0.85
 # Passes over the features in one search for a head (forward and back, all steps), and how fast two cores do them.
-_FIT_PASSES = 1000
+_FIT_PASSES = 300
 _FIT_FLOPS = 5e10
 # Loading libraries, writing the model file and the report.
 _OVERHEAD_SECONDS = 5.0
@@ -25,26 +26,27 @@ def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, sec
     short for any useful model.
     """
     classes = len({entry.label for entry in entries})
-    validation = sum(entry.split == "val" for entry in entries)
-    fit = len(entries) * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
-    rest = fit + validation / rate + _OVERHEAD_SECONDS
-    in_time = len(entries) - todo + int(max(0.0, seconds_left - rest) * FEATURES_SHARE * rate)
+    parts = Counter(entry.split for entry in entries)
+    fit = parts["train"] * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
+    whole = fit + parts["val"] / rate + todo / rate / FEATURES_SHARE
+    share = max(0.0, seconds_left - _OVERHEAD_SECONDS) / whole if whole else 1.0
+    in_time = min(len(entries), int(share * len(entries)))
     if in_time < min(_FEWEST_A_CLASS * classes, len(entries)):
         raise InputError(
             f"--budget: {seconds_left:.0f}s are left, in which {in_time} of {len(entries):,} photos fit at "
-            f"{rate:.0f} photos/s; all of them take about {todo / rate / FEATURES_SHARE + rest:.0f}s"
+            f"{rate:.0f} photos/s; all of them take about {whole + _OVERHEAD_SECONDS:.0f}s"
         )
-    return min(in_time, len(entries))
+    return in_time
 
 
-def thinned(entries: Sequence[Entry], allowed: int, cached: Container[str]) -> list[Entry]:
-    """About ``allowed`` of ``entries``, in their order: the same share of each class and part, cached ones first."""
+def thinned(entries: Sequence[Entry], allowed: int) -> list[Entry]:
+    """About ``allowed`` of ``entries``, in their order: the same share of each class and part, by hash."""
     share = allowed / len(entries)
     groups: dict[tuple[str, str], list[int]] = {}
     for place, entry in enumerate(entries):
         groups.setdefault((entry.label, entry.split), []).append(place)
     chosen: list[int] = []
     for places in groups.values():
-        places.sort(key=lambda place: (entries[place].hash not in cached, entries[place].hash))
+        places.sort(key=lambda place: entries[place].hash)
         chosen += places[: max(1, round(share * len(places)))]
     return [entries[place] for place in sorted(chosen)]

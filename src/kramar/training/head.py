@@ -243,9 +243,11 @@ def _folds(part: Part, seed: int) -> list[_Fold]:
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         splits = list(splitter.split(part.embeddings, part.truth, part.groups))
     return [
-        _Fold(_take(part, train), _take(part, held_out))
+        _Fold(_take(part, train), _take(part, learnable))
         for train, held_out in splits
-        if len(set(part.truth[train])) > 1 and len(held_out)
+        # A class that a fold cannot learn says nothing of its settings.
+        if len(learnable := held_out[np.isin(part.truth[held_out], part.truth[train])])
+        and len(set(part.truth[train])) > 1
     ]
 
 
