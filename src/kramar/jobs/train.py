@@ -258,7 +258,7 @@ class _Training:
 
 
 def _name_of(data: Path) -> str:
-    place = data.resolve()
+    place = data if data.name not in ("", "..") else data.resolve()
     return place.stem if place.is_file() else place.name
 
 

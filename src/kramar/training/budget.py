@@ -34,7 +34,7 @@ def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, sec
     if in_time < min(_FEWEST_A_CLASS * classes, len(entries)):
         raise InputError(
             f"--budget: {seconds_left:.0f}s are left, in which {in_time} of {len(entries):,} photos fit at "
-            f"{rate:.0f} photos/s; all of them take about {whole + _OVERHEAD_SECONDS:.0f}s"
+            f"{rate:.3g} photos/s; all of them take about {whole + _OVERHEAD_SECONDS:.0f}s"
         )
     return in_time
 
