@@ -196,10 +196,10 @@ class _Training:
         entries = self._gathered.entries
         allowed = self._run.plan.photos
         if allowed is None:
-            todo = features.missing(store, entries)
-            rate = worker.measure(todo) if todo else None
+            pending = features.missing(store, entries)
+            rate = worker.measure(pending) if pending else None
             left = self._config.budget - self._run.elapsed
-            allowed = affordable(entries, len(todo), rate, self._network.width, left) if rate else len(entries)
+            allowed = affordable(entries, len(pending), rate, self._network.width, left) if rate else len(entries)
             self._run.choose(photos=allowed)
         if allowed >= len(entries):
             return entries

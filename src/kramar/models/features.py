@@ -84,26 +84,26 @@ class Worker:
             self._engine = self._open()
         return self._engine
 
-    def measure(self, todo: Sequence[Entry]) -> float:
-        """Photos a second to expect for ``todo``, of which there is at least one."""
+    def measure(self, pending: Sequence[Entry]) -> float:
+        """Photos a second to expect for ``pending``, of which there is at least one."""
         if self._measured is None:
-            again = len(todo) >= _WORTH_MEASURING
+            again = len(pending) >= _WORTH_MEASURING
             bare = bare_rate(self.engine, self._rule.size) if again else self._choice.rates[self._choice.engine]
-            self._measured = _decode_rate(todo, self._rule), bare
+            self._measured = _decode_rate(pending, self._rule), bare
         decode, bare = self._measured
         return 1 / (1 / bare + 1 / decode / cores())
 
     def fill(self, store: FeatureStore, entries: Sequence[Entry], progress: Progress) -> Pass:
         """Bring the embeddings of all ``entries`` into ``store``; decoding runs beside the model."""
-        todo = missing(store, entries)
-        if not todo:
+        pending = missing(store, entries)
+        if not pending:
             return Pass([], 0, len(entries), store.rates())
-        self.measure(todo)
+        self.measure(pending)
         unreadable: dict[str, PhotoError] = {}
         start = time.perf_counter()
-        with progress.stage("Looking at photos", len(todo)) as advance:
+        with progress.stage("Looking at photos", len(pending)) as advance:
             waiting: list[tuple[list[str], Scores]] = []
-            for hashes, embeddings in _embed(todo, self.engine, self._rule, unreadable):
+            for hashes, embeddings in _embed(pending, self.engine, self._rule, unreadable):
                 waiting.append((hashes, embeddings))
                 if sum(len(batch) for batch, _ in waiting) >= _COMMIT_EVERY:
                     _commit(store, waiting)
@@ -111,15 +111,15 @@ class Worker:
             _commit(store, waiting)
             advance(len(unreadable))
         seconds = time.perf_counter() - start
-        if self._measured is not None and (len(todo) >= _WORTH_MEASURING or store.rates() is None):
+        if self._measured is not None and (len(pending) >= _WORTH_MEASURING or store.rates() is None):
             decode, bare = self._measured
-            store.remember(Rates(features=len(todo) / seconds, bare_model=bare, decode=decode))
+            store.remember(Rates(features=len(pending) / seconds, bare_model=bare, decode=decode))
         left_out = [
             LeftOut(image=entry.image, kind=unreadable[entry.hash].kind, detail=str(unreadable[entry.hash]))
             for entry in entries
             if entry.hash in unreadable
         ]
-        return Pass(left_out, len(todo) - len(unreadable), len(entries) - len(todo), store.rates())
+        return Pass(left_out, len(pending) - len(unreadable), len(entries) - len(pending), store.rates())
 
 
 def _commit(store: FeatureStore, waiting: list[tuple[list[str], Scores]]) -> None:
@@ -129,7 +129,7 @@ def _commit(store: FeatureStore, waiting: list[tuple[list[str], Scores]]) -> Non
 
 
 def _embed(
-    todo: Sequence[Entry], engine: Engine, rule: ResizeRule, unreadable: dict[str, PhotoError]
+    pending: Sequence[Entry], engine: Engine, rule: ResizeRule, unreadable: dict[str, PhotoError]
 ) -> Iterator[tuple[list[str], Scores]]:
     """Hashes and embeddings, batch by batch; what cannot be read goes to ``unreadable``."""
 
@@ -142,7 +142,7 @@ def _embed(
     def batches() -> Iterator[tuple[list[str], Pixels]]:
         hashes: list[str] = []
         pixels: list[Pixels] = []
-        for photo_hash, found in in_order(decode, todo, cores(), ahead=BATCH * (engine.streams + 2)):
+        for photo_hash, found in in_order(decode, pending, cores(), ahead=BATCH * (engine.streams + 2)):
             if isinstance(found, PhotoError):
                 unreadable[photo_hash] = found
                 continue
@@ -160,9 +160,9 @@ def _embed(
     return in_order(embed, batches(), engine.streams, ahead=2 * engine.streams)
 
 
-def _decode_rate(todo: Sequence[Entry], rule: ResizeRule) -> float:
-    """Photos a second that one core makes ready, from a sample of ``todo``."""
-    sample = todo[:: max(1, len(todo) // _DECODE_SAMPLE)]
+def _decode_rate(pending: Sequence[Entry], rule: ResizeRule) -> float:
+    """Photos a second that one core makes ready, from a sample of ``pending``."""
+    sample = pending[:: max(1, len(pending) // _DECODE_SAMPLE)]
     encoded = []
     for entry in sample:
         with contextlib.suppress(PhotoError):

@@ -21,9 +21,6 @@ Scores = npt.NDArray[np.float32]
 class OnnxSession:
     """ONNX Runtime on the CPU. ``run`` may be called from several threads."""
 
-    name = "onnxruntime"
-    streams = 1
-
     def __init__(self, path: Path, threads: int | None = None) -> None:
         """Open ``path``. Raises ModelFileError where it is missing or not an ONNX model."""
         options = ort.SessionOptions()
@@ -51,11 +48,6 @@ class OnnxSession:
     def outputs(self) -> dict[str, list[int | str]]:
         """Names and shapes of the outputs; dimensions that vary are names."""
         return {output.name: output.shape for output in self._session.get_outputs()}
-
-    @property
-    def input_shape(self) -> list[int | str]:
-        """Shape of the first input; dimensions that vary are names."""
-        return list(self._session.get_inputs()[0].shape)
 
     def run(self, images: Pixels, outputs: Sequence[str]) -> list[Scores]:
         """The named outputs, float32 ``[N, ...]``, for uint8 ``[N, S, S, 3]`` images."""

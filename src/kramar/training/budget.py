@@ -19,8 +19,8 @@ _OVERHEAD_SECONDS = 5.0
 _FEWEST_A_CLASS = 4
 
 
-def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, seconds_left: float) -> int:
-    """Photos that can be embedded, learnt and verified in ``seconds_left``; ``todo`` of them are not cached yet.
+def affordable(entries: Sequence[Entry], pending: int, rate: float, width: int, seconds_left: float) -> int:
+    """Photos that can be embedded, learnt and verified in ``seconds_left``; ``pending`` of them are not cached yet.
 
     ``rate`` is in photos a second, ``width`` the numbers in an embedding. Raises InputError where the time is too
     short for any useful model.
@@ -28,7 +28,7 @@ def affordable(entries: Sequence[Entry], todo: int, rate: float, width: int, sec
     classes = len({entry.label for entry in entries})
     parts = Counter(entry.split for entry in entries)
     fit = parts["train"] * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
-    whole = fit + parts["val"] / rate + todo / rate / FEATURES_SHARE
+    whole = fit + parts["val"] / rate + pending / rate / FEATURES_SHARE
     share = max(0.0, seconds_left - _OVERHEAD_SECONDS) / whole if whole else 1.0
     in_time = min(len(entries), int(share * len(entries)))
     if in_time < min(_FEWEST_A_CLASS * classes, len(entries)):
