@@ -90,6 +90,6 @@ def embeddings(rows: Sequence[Row]) -> tuple[list[Entry], Scores]:
     choice = engines.choose(backbone, converted, Silent())
     entries, _ = hash_photos(Listing(list(rows)), Silent())
     folder = features.store_folder(backbone, converted, choice)
-    with FeatureStore(folder, backbone.width, Silent()) as store:
-        features.Worker(choice, converted, backbone).fill(store, entries, Silent())
-        return entries, store.gather([entry.hash for entry in entries])
+    store = FeatureStore(folder, backbone.width)
+    features.Worker(choice, converted, backbone).fill(store, entries, Silent())
+    return entries, store.gather([entry.hash for entry in entries])

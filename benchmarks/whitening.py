@@ -14,7 +14,6 @@ from benchmarks.harness import CIFAR10, FASHION, TABLE, embeddings
 from kramar.data.listing import Row
 from kramar.data.sources import list_photos
 from kramar.progress import Silent
-from kramar.training import head
 from kramar.training.head import Part, fit_head
 
 SHRINKAGES = (1e6, 10.0, 3.0, 2.0, 1.0, 0.3, 0.1)
@@ -33,7 +32,6 @@ def sets() -> Iterator[tuple[str, list[Row], list[Row]]]:
 
 def main() -> None:
     """Print a line a set and shrinkage."""
-    chosen = head.SHRINKAGE
     for name, train_rows, val_rows in sets():
         train_entries, train = embeddings(train_rows)
         val_entries, val = embeddings(val_rows)
@@ -43,11 +41,9 @@ def main() -> None:
             for x, entries in ((train, train_entries), (val, val_entries))
         )
         for shrinkage in SHRINKAGES:
-            head.SHRINKAGE = shrinkage
-            _, how = fit_head(train_part, val_part, len(labels), 0, Silent())
+            _, how = fit_head(train_part, val_part, len(labels), 0, Silent(), shrinkage=shrinkage)
             best = min(how.trials, key=lambda trial: trial.log_loss)
             print(
                 f"{name:<8} n = {len(val_entries):<5} shrinkage {shrinkage:<9g} accuracy {best.accuracy:.3f} "
                 f"log loss {best.log_loss:.3f}  C {best.regularisation:.4g} after {len(how.trials)} trials"
             )
-    head.SHRINKAGE = chosen

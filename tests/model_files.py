@@ -13,13 +13,13 @@ from onnx import TensorProto, helper
 from drawn import Held, photo
 from kramar.config import DEFAULT_BACKBONE
 from kramar.data.pixels import Pixels, prepare
+from kramar.decisions.calibration import probabilities
 from kramar.exporting import onnx_file
 from kramar.models.backbones import find
 from kramar.models.linear import Linear
 from kramar.progress import Silent
 from kramar.records import ClassCard, ModelCard, ResizeRule, Verification
 from kramar.runtime.session import OnnxSession
-from kramar.training.head import probabilities
 
 LABELS = ("apple", "fig", "kiwi", "lime", "pear", "plum", "яблуко")
 TEMPERATURE = 1.7

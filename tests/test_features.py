@@ -1,7 +1,6 @@
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +55,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureStore]:
-    with FeatureStore(tmp_path / "store", WIDTH, Silent()) as opened:
-        yield opened
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "store", WIDTH)
 
 
 def worker() -> Worker:
@@ -105,7 +103,7 @@ def test_what_is_in_the_store_is_not_computed_again(store: FeatureStore) -> None
     assert engine(second).seen.total() == 10
     assert not engine(first).seen.keys() & engine(second).seen.keys()
     third = worker()
-    assert third.fill(store, shop(30), Silent()) == Pass([], 0, 30, store.rates())
+    assert third.fill(store, shop(30), Silent()) == Pass([], 0, 30, store.rates(), measured=False)
     assert third._engine is None  # which costs seconds, was never opened
 
 
@@ -154,16 +152,17 @@ def test_nothing_is_computed_twice_after_an_interruption(tmp_path: Path) -> None
     entries = shop(200)
     first, second = worker(), worker()
     engine(first).fail_after = 120
-    with FeatureStore(tmp_path, WIDTH, Silent()) as store, pytest.raises(KeyboardInterrupt):
+    store = FeatureStore(tmp_path, WIDTH)
+    with pytest.raises(KeyboardInterrupt):
         first.fill(store, entries, Silent())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("kramar-decode")]
-    with FeatureStore(tmp_path, WIDTH, Silent()) as store:
-        kept = len(store)
-        assert kept >= 64
-        there = {one.hash for one in entries if one.hash in store}
-        done = second.fill(store, entries, Silent())
-        assert (done.computed, done.reused) == (200 - kept, kept)
-        assert store.gather(hashes(entries)) == pytest.approx(expected(entries), rel=1e-5)
+    store = FeatureStore(tmp_path, WIDTH)
+    kept = len(store)
+    assert kept >= 64
+    there = {one.hash for one in entries if one.hash in store}
+    done = second.fill(store, entries, Silent())
+    assert (done.computed, done.reused) == (200 - kept, kept)
+    assert store.gather(hashes(entries)) == pytest.approx(expected(entries), rel=1e-5)
     again = {prepare(one.photo.read(), RULE).tobytes() for one in entries if one.hash in there}
     assert not again & engine(second).seen.keys()
     # Only what was in flight, less than a commit and the batches under way, is computed again.
@@ -195,7 +194,7 @@ def test_a_long_pass_measures_the_bare_model_and_a_short_one_trusts_the_choice(
 ) -> None:
     entries = many(count)
     working = worker()
-    to_expect = working.measure(entries)
+    to_expect = working.expected(entries, [])
     rates = working.fill(store, entries, Silent()).rates
     assert probed == sizes
     assert rates is not None

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
-from kramar.decisions.calibration import fit_temperature
+from kramar.decisions.calibration import fit_temperature, probabilities
 from kramar.progress import Advance, Silent
 from kramar.records import HeadRecord
 from kramar.training import head as heads
@@ -22,7 +22,6 @@ from kramar.training.head import (
     STEP,
     Part,
     fit_head,
-    probabilities,
 )
 
 Floats = npt.NDArray[np.float32]
@@ -269,3 +268,12 @@ def test_probabilities_are_the_softmax_at_the_temperature() -> None:
     found = probabilities(logits, 1.7)
     assert found.dtype == np.float64
     assert found == pytest.approx(softmax(logits.astype(np.float64) / 1.7, axis=1), rel=1e-6)
+
+
+def test_nothing_but_the_first_setting_is_tried_when_time_is_up() -> None:
+    train, val = photos([40, 12, 12]), photos([60, 60, 60], seed=1)
+    _, in_time = fit_head(train, val, 3, 0, Silent())
+    head, late = fit_head(train, val, 3, 0, Silent(), deadline=0.0)
+    assert len(in_time.trials) > 1
+    assert [trial.regularisation for trial in late.trials] == [START_C]
+    assert (head(val.embeddings).argmax(axis=1) == val.truth).mean() > 0.5

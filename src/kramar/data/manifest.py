@@ -83,8 +83,13 @@ def warnings(entries: Sequence[Entry]) -> list[str]:
             said.append(
                 f"labels that differ only by case or spaces are kept apart: {shown}; rename one if they are the same"
             )
-    if conflicting := sum(len(labels) > 1 for labels in labels_of.values()):
-        said.append(f"{conflicting} photo(s) are there more than once with different labels")
+    if conflicting := {key for key, labels in labels_of.items() if len(labels) > 1}:
+        first = next(entry.hash for entry in entries if entry.hash in conflicting)
+        named = " and ".join(f"{e.image!r} ({e.label})" for e in entries if e.hash == first)
+        said.append(
+            f"{len(conflicting)} photo(s) are there more than once with different labels, the first {named}; "
+            "keep the right one"
+        )
     leaked = sum("test" in parts and len(parts) > 1 for parts in parts_of.values())
     if leaked:
         said.append(

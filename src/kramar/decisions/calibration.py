@@ -47,3 +47,8 @@ def fit_temperature(logits: Floats, truth: Indices) -> float:
         else:
             low = left
     return float(np.exp((low + high) / 2))
+
+
+def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities, float64 ``[N, C]``, of ``logits`` ``[N, C]``."""
+    return np.exp(log_softmax(logits / temperature))

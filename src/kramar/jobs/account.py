@@ -130,6 +130,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             "precision": outcome.choice.precision,
             "computed": outcome.features.computed,
             "reused": outcome.features.reused,
+            "rates_measured": "now" if outcome.features.measured else "by an earlier run",
         },
         seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),

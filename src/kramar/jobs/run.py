@@ -162,11 +162,12 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
     for name in sorted(options.keys() | plan.options.keys()):
         ours, theirs = options.get(name), plan.options.get(name)
         if ours != theirs:
-            raise RunFolderError(f"{path}: holds a run with {name} {theirs}, not {ours}; use a new --out")
+            raise RunFolderError(f"{path}: holds a run with {name} {theirs}, not {ours}; use a new --out, or delete it")
     # After the options, since another seed splits the same photos into other data.
     if plan.fingerprint != fingerprint:
         raise RunFolderError(
-            f"{path}: holds a run of other data ({plan.source}, or the photos have changed since); use a new --out"
+            f"{path}: holds a run of other data ({plan.source}, or the photos have changed since); "
+            "use a new --out, or delete it"
         )
     if not all((path / name).is_file() for name in ("run.json", "model.onnx", "report.html", "manifest.parquet")):
         return None
@@ -224,8 +225,10 @@ def opened(
 
 
 def _vacate(path: Path) -> None:
+    with contextlib.suppress(OSError):  # what is not empty is not ours
+        (path / "models").rmdir()
     for name in ("run.log", "plan.json", ".lock"):
         with contextlib.suppress(OSError):
             (path / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # what is not empty is not ours
+    with contextlib.suppress(OSError):
         path.rmdir()

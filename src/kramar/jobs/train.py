@@ -15,6 +15,7 @@ from kramar import machine
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, RUNS_FOLDER, TrainConfig, duration, parse_duration
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
+from kramar.decisions.calibration import probabilities
 from kramar.errors import DataError
 from kramar.evaluation.metrics import Scored, score
 from kramar.exporting import onnx_file
@@ -32,9 +33,8 @@ from kramar.progress import Progress, Silent
 from kramar.records import ClassCard, HeadRecord, LeftOut, Metrics, ModelCard, Verification
 from kramar.report.page import render
 from kramar.runtime.model import Model
-from kramar.runtime.session import Scores
 from kramar.training.budget import affordable, thinned
-from kramar.training.head import Part, fit_head, probabilities
+from kramar.training.head import Part, fit_head
 from kramar.version import __version__
 
 RUNG = "head"
@@ -101,6 +101,9 @@ def train(
         listener.say(f"{folder} is finished already: nothing to do")
         return done
     with opened(folder, options, str(source), gathered.fingerprint, listener, started) as run:
+        # Another process may have finished it between the two looks.
+        if (done := finished(folder, options, gathered.fingerprint)) is not None:
+            return done
         run.rooms["data"] = time.monotonic() - started
         return _Training(source, config, network, gathered, run).finish()
 
@@ -128,13 +131,20 @@ class _Training:
             if choice is None or not engines.is_installed(choice):
                 choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
-            entries, embeddings, done = self._features(converted, choice)
+            entries, store, done = self._features(converted, choice)
         classes = manifest.require_classes(entries, self._source)
         by_part = {part: [entry for entry in entries if entry.split == part] for part in split.PARTS}
-        parts = {part: _part(by_part[part], embeddings, classes) for part in split.PARTS}
+        parts = {part: _part(by_part[part], store, classes) for part in split.PARTS}
         with run.room("train"):
             began = time.monotonic()
-            head, how = fit_head(parts["train"], parts["val"], len(classes), self._config.seed, run)
+            head, how = fit_head(
+                parts["train"],
+                parts["val"],
+                len(classes),
+                self._config.seed,
+                run,
+                deadline=began + self._config.budget - run.elapsed,
+            )
             fit_seconds = time.monotonic() - began
         with run.room("evaluate"):
             scored = {
@@ -170,36 +180,35 @@ class _Training:
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
 
-    def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], dict[str, Scores], Pass]:
-        """The readable entries that the budget has room for, and their embeddings by hash."""
+    def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], FeatureStore, Pass]:
+        """The readable entries that the budget has room for, and the store that has their embeddings."""
         worker = Worker(choice, converted, self._network)
         folder = features.store_folder(self._network, converted, choice)
-        with FeatureStore(folder, self._network.width, self._run) as store:
-            entries = self._within_budget(store, worker)
-            if self._config.strict:
-                refuse(self._left_out, self._source)
-            done = worker.fill(store, entries, self._run)
-            self._left_out += done.left_out
-            if self._config.strict:
-                refuse(done.left_out, self._source)
-            readable = [entry for entry in entries if entry.hash in store]
-            if not readable:
-                first = done.left_out[0]
-                raise DataError(
-                    f"{self._source}: none of the {len(entries)} photos can be read, "
-                    f"the first {first.image!r}: {first.detail}"
-                )
-            hashes = [entry.hash for entry in readable]
-            return readable, dict(zip(hashes, store.gather(hashes), strict=True)), done
+        store = FeatureStore(folder, self._network.width)
+        entries = self._within_budget(store, worker)
+        if self._config.strict:
+            refuse(self._left_out, self._source)
+        done = worker.fill(store, entries, self._run)
+        self._left_out += done.left_out
+        if self._config.strict:
+            refuse(done.left_out, self._source)
+        readable = [entry for entry in entries if entry.hash in store]
+        if not readable:
+            first = done.left_out[0]
+            raise DataError(
+                f"{self._source}: none of the {len(entries)} photos can be read, "
+                f"the first {first.image!r}: {first.detail}"
+            )
+        return readable, store, done
 
     def _within_budget(self, store: FeatureStore, worker: Worker) -> list[Entry]:
         entries = self._gathered.entries
         allowed = self._run.plan.photos
         if allowed is None:
             pending = features.missing(store, entries)
-            rate = worker.measure(pending) if pending else None
+            rate = worker.expected(pending, entries)
             left = self._config.budget - self._run.elapsed
-            allowed = affordable(entries, len(pending), rate, self._network.width, left) if rate else len(entries)
+            allowed = affordable(entries, len(pending), rate, self._network.width, left)
             self._run.choose(photos=allowed)
         if allowed >= len(entries):
             return entries
@@ -262,11 +271,10 @@ def _name_of(data: Path) -> str:
     return place.stem if place.is_file() else place.name
 
 
-def _part(entries: Sequence[Entry], embeddings: Mapping[str, Scores], classes: Sequence[str]) -> Part:
+def _part(entries: Sequence[Entry], store: FeatureStore, classes: Sequence[str]) -> Part:
     index = {label: i for i, label in enumerate(classes)}
-    width = len(next(iter(embeddings.values())))
     return Part(
-        np.stack([embeddings[e.hash] for e in entries]) if entries else np.zeros((0, width), np.float32),
+        store.gather([e.hash for e in entries]),
         np.array([index.get(e.label, -1) for e in entries], dtype=np.int64),
         [e.group for e in entries],
     )

@@ -35,13 +35,15 @@ class Pass:
     Attributes:
         left_out: photos that could not be read.
         computed: embeddings computed now; the other photos' were in the store.
-        rates: of the last pass that was long enough to tell; None where none of them was computed here.
+        rates: of the last pass that was long enough to tell, this one or one before; None where none was.
+        measured: whether the rates are this pass's own.
     """
 
     left_out: list[LeftOut]
     computed: int
     reused: int
     rates: Rates | None
+    measured: bool
 
 
 def store_folder(backbone: Backbone, converted: Converted, choice: Choice) -> Path:
@@ -84,21 +86,25 @@ class Worker:
             self._engine = self._open()
         return self._engine
 
-    def measure(self, pending: Sequence[Entry]) -> float:
-        """Photos a second to expect for ``pending``, of which there is at least one."""
-        if self._measured is None:
-            again = len(pending) >= _WORTH_MEASURING
-            bare = bare_rate(self.engine, self._rule.size) if again else self._choice.rates[self._choice.engine]
-            self._measured = _decode_rate(pending, self._rule), bare
-        decode, bare = self._measured
+    def expected(self, pending: Sequence[Entry], others: Sequence[Entry]) -> float:
+        """Photos a second to expect for ``pending``; where there are none, for ``others`` (to be verified later)."""
+        decode, bare = self._measure(pending or others)
         return 1 / (1 / bare + 1 / decode / cores())
+
+    def _measure(self, photos: Sequence[Entry]) -> tuple[float, float]:
+        """Photos a second of one core's decoding and of the bare model, measured once."""
+        if self._measured is None:
+            again = len(photos) >= _WORTH_MEASURING
+            bare = bare_rate(self.engine, self._rule.size) if again else self._choice.rates[self._choice.engine]
+            self._measured = _decode_rate(photos, self._rule), bare
+        return self._measured
 
     def fill(self, store: FeatureStore, entries: Sequence[Entry], progress: Progress) -> Pass:
         """Bring the embeddings of all ``entries`` into ``store``; decoding runs beside the model."""
         pending = missing(store, entries)
         if not pending:
-            return Pass([], 0, len(entries), store.rates())
-        self.measure(pending)
+            return Pass([], 0, len(entries), store.rates(), measured=False)
+        decode, bare = self._measure(pending)
         unreadable: dict[str, PhotoError] = {}
         start = time.perf_counter()
         with progress.stage("Looking at photos", len(pending)) as advance:
@@ -111,15 +117,15 @@ class Worker:
             _commit(store, waiting)
             advance(len(unreadable))
         seconds = time.perf_counter() - start
-        if self._measured is not None and (len(pending) >= _WORTH_MEASURING or store.rates() is None):
-            decode, bare = self._measured
+        measured = len(pending) >= _WORTH_MEASURING or store.rates() is None
+        if measured:
             store.remember(Rates(features=len(pending) / seconds, bare_model=bare, decode=decode))
         left_out = [
             LeftOut(image=entry.image, kind=unreadable[entry.hash].kind, detail=str(unreadable[entry.hash]))
             for entry in entries
             if entry.hash in unreadable
         ]
-        return Pass(left_out, len(pending) - len(unreadable), len(entries) - len(pending), store.rates())
+        return Pass(left_out, len(pending) - len(unreadable), len(entries) - len(pending), store.rates(), measured)
 
 
 def _commit(store: FeatureStore, waiting: list[tuple[list[str], Scores]]) -> None:

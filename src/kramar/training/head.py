@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kramar.decisions.calibration import fit_temperature, log_loss, log_softmax
+from kramar.decisions.calibration import fit_temperature, log_loss
 from kramar.models.linear import Linear
 from kramar.progress import Progress
 from kramar.records import HeadRecord, Trial
@@ -57,12 +59,22 @@ class _Fold:
     held_out: Part
 
 
-def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress) -> tuple[Linear, HeadRecord]:
+def fit_head(
+    train: Part,
+    val: Part,
+    classes: int,
+    seed: int,
+    progress: Progress,
+    *,
+    deadline: float = math.inf,
+    shrinkage: float = SHRINKAGE,
+) -> tuple[Linear, HeadRecord]:
     """The head, fitted on ``train`` alone, and how it was chosen.
 
     The inverse regularisation C, the class weights and the temperature are those of the lowest log loss on the
     validation photos of training classes; with fewer than 100 of them, on out-of-fold scores of train and
-    validation together, whole groups in one fold.
+    validation together, whole groups in one fold. No setting is tried after ``deadline`` (of ``time.monotonic``)
+    but the first.
     """
     val = val.known()
     if len(val.truth) >= MIN_VALIDATION:
@@ -76,10 +88,10 @@ def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress
                 [_Fold(train, train)],
                 "the training photos themselves: too few to hold any out",
             )
-    search = _Search(folds, classes)
+    search = _Search(folds, classes, deadline, shrinkage)
     best = search.regularisation(progress)
     counts = np.bincount(train.truth, minlength=classes)
-    if counts.max() >= IMBALANCE * counts[counts > 0].min():
+    if counts.max() >= IMBALANCE * counts[counts > 0].min() and search.has_time():
         balanced = search.trial(best.regularisation, "balanced")
         best = balanced if balanced.log_loss < BALANCED_GAIN * best.log_loss else best
     head = search.final(train, best)
@@ -97,13 +109,19 @@ def fit_head(train: Part, val: Part, classes: int, seed: int, progress: Progress
 class _Search:
     """Tries settings on folds; a fold's next fit starts from its last one, which makes it several times faster."""
 
-    def __init__(self, folds: Sequence[_Fold], classes: int) -> None:
+    def __init__(self, folds: Sequence[_Fold], classes: int, deadline: float, shrinkage: float) -> None:
         self._folds = folds
         self._classes = classes
-        self._fitters = [_Fitter(fold.train, classes) for fold in folds]
+        self._deadline = deadline
+        self._shrinkage = shrinkage
+        self._fitters = [_Fitter(fold.train, classes, shrinkage) for fold in folds]
         self._logits: dict[tuple[float, str], Scores] = {}
         self._heads: dict[tuple[float, str], Linear] = {}
         self.trials: list[Trial] = []
+
+    def has_time(self) -> bool:
+        """Whether another setting may be tried."""
+        return time.monotonic() < self._deadline
 
     def regularisation(self, progress: Progress) -> Trial:
         """The best C without class weights: downhill from START_C, one way and then the other."""
@@ -112,7 +130,7 @@ class _Search:
             advance(1)
             for factor in (STEP, 1 / STEP):
                 moved = False
-                while len(self.trials) < MOST_STEPS:
+                while len(self.trials) < MOST_STEPS and self.has_time():
                     trial = self.trial(best.regularisation * factor, "none")
                     advance(1)
                     if trial.log_loss >= best.log_loss:
@@ -145,7 +163,7 @@ class _Search:
         """The head of ``trial`` on all of ``train``."""
         if self._folds[-1].train is train:
             return self._heads[trial.regularisation, trial.class_weight]
-        return _Fitter(train, self._classes).fit(trial.regularisation, trial.class_weight)
+        return _Fitter(train, self._classes, self._shrinkage).fit(trial.regularisation, trial.class_weight)
 
     def _truth(self) -> Indices:
         return np.concatenate([fold.held_out.truth for fold in self._folds])
@@ -160,13 +178,13 @@ class _Fitter:
     apart. Both steps are linear and fold into the head.
     """
 
-    def __init__(self, part: Part, classes: int) -> None:
+    def __init__(self, part: Part, classes: int, shrinkage: float) -> None:
         from sklearn.linear_model import LogisticRegression
 
         self._truth = part.truth
         self._classes = classes
         self._mean = part.embeddings.mean(axis=0, dtype=np.float64)
-        self._whiten = _whitening(part, self._mean)
+        self._whiten = _whitening(part, self._mean, shrinkage)
         self._white = (part.embeddings - self._mean.astype(np.float32)) @ self._whiten.astype(np.float32)
         self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
 
@@ -198,7 +216,7 @@ class _Fitter:
         return full, offset
 
 
-def _whitening(part: Part, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _whitening(part: Part, mean: npt.NDArray[np.float64], shrinkage: float) -> npt.NDArray[np.float64]:
     """``[D, D]``: standardises embeddings and evens out their spread within classes; mean variance 1 after it."""
     from scipy.linalg import solve_triangular
 
@@ -217,7 +235,7 @@ def _whitening(part: Part, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     within /= np.outer(scale, scale) * len(part.truth)
     spread = float(np.trace(within)) / width
     # Photos that are all alike within their classes leave nothing to whiten.
-    shrunk = within + (SHRINKAGE * spread or 1.0) * np.eye(width)
+    shrunk = within + (shrinkage * spread or 1.0) * np.eye(width)
     whiten = solve_triangular(np.linalg.cholesky(shrunk), np.eye(width), lower=True).T / scale[:, None]
     variance = float(np.einsum("ij,ij->", whiten, total @ whiten)) / len(part.truth) / width
     return np.asarray(whiten / np.sqrt(variance or 1.0))
@@ -253,8 +271,3 @@ def _folds(part: Part, seed: int) -> list[_Fold]:
 
 def _take(part: Part, rows: Indices) -> Part:
     return Part(part.embeddings[rows], part.truth[rows], [part.groups[i] for i in rows])
-
-
-def probabilities(logits: Scores, temperature: float) -> npt.NDArray[np.float64]:
-    """Calibrated probabilities, float64 ``[N, C]``."""
-    return np.exp(log_softmax(logits / temperature))
