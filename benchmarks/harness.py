@@ -63,7 +63,9 @@ def measured(*command: str | Path, cache: Path | None = None) -> Finished:
     )
     noted = json.loads(account.read_text(encoding="utf-8"))
     if noted["code"]:
-        raise SystemExit(f"{' '.join(map(str, command))} exited with {noted['code']}:\n{done.stdout}{done.stderr}")
+        # The end says why; what comes before it may be all that pip and pytest have to say.
+        ends = ["\n".join(said.splitlines()[-40:]) for said in (done.stdout, done.stderr)]
+        raise SystemExit("\n".join([f"{' '.join(map(str, command))} exited with {noted['code']}:", *ends]))
     return Finished(noted["seconds"], noted["peak_bytes"], done.stdout + done.stderr)
 
 

@@ -94,9 +94,8 @@ def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) 
             "processor": "AMD EPYC 7B13",
             "cores": 2,
             "memory_bytes": 8_000_000_000,
-            "system": "Linux 6.1",
+            "system": "Linux x86_64",
             "python": "3.11.7",
-            "torch": "2.14.1",
         },
         "data": DataRecord(
             source="photos/grocery/products.csv",
@@ -105,7 +104,7 @@ def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) 
             fingerprint="b3f1c09a5de24477b1c8",
             split=split,
             split_from="table",
-            left_out={"unreadable": 2, "missing": 1, "too_large": 0},
+            left_out={"unreadable": 2, "missing": 1, "not_an_image": 3, "no_label": 1, "too_large": 0},
             left_out_files=[
                 LeftOut(image="train/Apple/0032.jpg", kind="unreadable", detail="cannot identify image file"),
                 LeftOut(
@@ -114,6 +113,11 @@ def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) 
                     detail="image file is truncated (3 bytes not processed)",
                 ),
                 LeftOut(image="test/Milk/0007.jpg", kind="missing", detail="no such file"),
+                *(
+                    LeftOut(image=f"prices-{n}.pdf", kind="not_an_image", detail="not named like a photo")
+                    for n in range(3)
+                ),
+                LeftOut(image="0001.jpg", kind="no_label", detail="not in a class folder"),
             ],
             warnings=["The validation part covers 60 of the 81 categories."],
         ),
@@ -166,7 +170,7 @@ def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) 
                 bytes=13_912_431,
                 milliseconds=6.24,
                 kept=True,
-                why="first rung",
+                why="the first rung",
             )
         ],
         "seconds": {
@@ -182,10 +186,56 @@ def shop(labels: list[str], seed: int = 0, val: bool = True, **changes: object) 
             },
         },
         "rates": {"features": 142.3, "bare_model": 158.9},
-        "features": {"dimension": 1280, "precision": "float32", "runtime": "onnxruntime", "reused": 0},
+        "features": {
+            "engine": "onnxruntime",
+            "version": "1.23.2",
+            "precision": "float32",
+            "computed": sum(split.values()),
+            "reused": 0,
+            "rates_measured": "now",
+        },
         "peak_memory_bytes": 1_240_000_000,
     }
     return RunRecord.model_validate(values | changes)
+
+
+def little(right: int, n: int = 20) -> RunRecord:
+    """Seven classes, of whose ``n`` test photos ``right`` are right; the first classes have one wrong each."""
+    labels = ["Bowl", "Cup", "Fork", "Glass", "Mug", "Plate", "Spoon"]
+    classes: list[ClassScore] = []
+    confusions: list[Confusion] = []
+    mistakes: list[Mistake] = []
+    for at, label in enumerate(labels):
+        test, wrong = n // 7 + (at < n % 7), int(at < n - right)
+        photos = {"train": 14, "val": 3, "test": test}
+        classes.append(
+            ClassScore(
+                label=label,
+                category=label,
+                photos=photos,
+                recall=wilson(test - wrong, test),
+                precision=wilson(test, test),
+                f1=1 - wrong / test,
+            )
+        )
+        if wrong:
+            confusions.append(Confusion(truth=label, predicted=labels[at - 1], count=1, of=test))
+            mistakes.append(
+                Mistake(image=f"{label}/1.jpg", truth=label, predicted=labels[at - 1], probability=0.9 - at / 10)
+            )
+    record = shop(labels)
+    split = {"train": 98, "val": 21, "test": n}
+    return record.model_copy(
+        update={
+            "data": record.data.model_copy(
+                update={"split": split, "photos": sum(split.values()), "split_from": "kramar", "warnings": []}
+            ),
+            "metrics": {"test": metrics(right / n, n), "val": metrics(20 / 21, 21)},
+            "classes": classes,
+            "confusions": confusions,
+            "mistakes": mistakes,
+        }
+    )
 
 
 @cache
@@ -210,6 +260,43 @@ def unscored(record: RunRecord) -> list[ClassScore]:
     return [score.model_copy(update={"recall": None, "precision": None, "f1": None}) for score in record.classes]
 
 
+def tail_rung() -> Rung:
+    return Rung(
+        rung="tail",
+        seconds=301.0,
+        val_accuracy=wilson(252, 296),
+        bytes=13_912_431,
+        milliseconds=6.24,
+        kept=False,
+        why="no better than the rung before",
+    )
+
+
+def one_of_everything() -> RunRecord:
+    """What there are many of elsewhere is there once: test photo, mistake, bin, head, photo left out."""
+    record = little(6, n=7)
+    one = wilson(0, 1)
+    return record.model_copy(
+        update={
+            "data": record.data.model_copy(
+                update={
+                    "photos": 1,
+                    "left_out": {"not_an_image": 1, "unreadable": 1},
+                    "left_out_files": [LeftOut(image="a.pdf", kind="not_an_image", detail="not named like a photo")],
+                }
+            ),
+            "metrics": {"test": metrics(0, 1).model_copy(update={"accuracy": one})},
+            "classes": [
+                record.classes[0].model_copy(update={"recall": one, "photos": {"train": 1}}),
+                *(score.model_copy(update={"photos": {"train": 1}}) for score in unscored(record)[1:]),
+            ],
+            "calibration": [CalibrationBin(confidence=0.9, accuracy=0.0, n=1)],
+            "verification": Verification(photos=1, label_differences=1, largest_difference=0.2),
+            "head": record.head.model_copy(update={"trials": record.head.trials[:1]}),
+        }
+    )
+
+
 def odd_records() -> dict[str, RunRecord]:
     two, many = fruit(2), fruit(40)
     plain = shop(many)
@@ -218,6 +305,10 @@ def odd_records() -> dict[str, RunRecord]:
     data = plain.data
     return {
         "81 classes": shop(fruit(81)),
+        "seven classes": little(18),
+        "seven classes, none wrong": little(20),
+        "one of everything": one_of_everything(),
+        "several rungs": shop(many, ladder=[*plain.ladder, tail_rung()]),
         "two classes": shop(two),
         "no validation": shop(many, val=False),
         "no test": shop(many, metrics={"val": metrics(0.8, 90)}),

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import kramar
+from drawn import Told
 from kramar import DataError, InputError, Model, Prediction, Run
 from kramar.data.listing import PhotoFile
 from products import encoded, put, put_folder
@@ -119,9 +121,87 @@ def test_rows_without_a_photo_are_errors_in_their_place(model: Model, shop: Path
     assert "nowhere.jpg" in found[1].error
 
 
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder with a photo, three things that may hide photos, and four that are none."""
+    put(tmp_path / "mixed" / "b" / "1.jpg", "Box", 1)
+    (tmp_path / "mixed" / "a.jpg").symlink_to("gone.jpg")
+    (tmp_path / "mixed" / "b" / "2.jpg").symlink_to("2.jpg")
+    (tmp_path / "mixed" / "b" / "up").symlink_to(tmp_path / "mixed")
+    for name in (".DS_Store", "b/Thumbs.db", "notes.txt", "b/predictions.csv"):
+        (tmp_path / "mixed" / name).write_text("no photo")
+    return tmp_path / "mixed"
+
+
+def test_nothing_in_a_folder_is_passed_over(model: Model, mixed: Path) -> None:
+    told = Told()
+    found = {row.image: row.error for row in kramar.classify(model, mixed, progress=told)}
+    assert found == {
+        f"{mixed}/a.jpg": "the link leads nowhere",
+        f"{mixed}/b/1.jpg": "",
+        f"{mixed}/b/2.jpg": "the link leads to itself",
+        f"{mixed}/b/up": "the link leads to a folder that it is in",
+    }
+    assert list(found) == sorted(found)
+    assert told.said == [f"{mixed}: left out 2 not named like photos, 2 hidden"]
+    assert told.stages == [["Classifying photos", 4, 4]]
+
+
+def test_strict_gives_every_row_and_then_fails(model: Model, mixed: Path, tmp_path: Path) -> None:
+    predictions = kramar.classify(model, mixed, out=tmp_path / "out.csv", strict=True)
+    assert [next(predictions).error for _ in range(4)].count("") == 1
+    with pytest.raises(DataError, match="--strict, and 3 of 4 photos could not be read"):
+        next(predictions)
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_strict_minds_no_files_that_are_no_photos(model: Model, tmp_path: Path) -> None:
+    put(tmp_path / "1.jpg", "Box", 1)
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (tmp_path / name).write_text("no photo")
+    assert len(list(kramar.classify(model, tmp_path, strict=True))) == 1
+
+
+def test_a_link_that_leads_nowhere_is_a_row_where_it_is_named(model: Model, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").symlink_to(shop / "Box" / "1.jpg")
+    (tmp_path / "2.jpg").symlink_to("gone.jpg")
+    for given in ([tmp_path / "1.jpg", tmp_path / "2.jpg"], [str(tmp_path / "*.jpg")]):
+        assert [row.error for row in kramar.classify(model, given)] == ["", "the link leads to no file"]
+
+
+def test_a_folder_is_walked_once_and_before_the_first_prediction(
+    model: Model, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = []
+    scandir = os.scandir
+
+    def counted(folder: Any) -> Any:
+        walked.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    predictions = kramar.classify(model, shop)
+    assert len(walked) == 4
+    list(predictions)
+    assert len(walked) == 4
+
+
+def test_a_table_whose_encoding_is_a_guess_is_told(model: Model, tmp_path: Path) -> None:
+    put(tmp_path / "яблуко.jpg", "Box", 1)
+    (tmp_path / "some.csv").write_text("image\nяблуко.jpg\n", encoding="cp1251")
+    told = Told()
+    (prediction,) = kramar.classify(model, tmp_path / "some.csv", progress=told)
+    assert not prediction.error
+    assert told.said == [
+        f"Warning: {tmp_path}/some.csv: not UTF-8, read as cp1251; if letters look wrong, save it as UTF-8"
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ("x" * 300, "cannot be opened (File name too long)"),
+        ("tables", "found none but 1 not named like photos; if photos.csv is the table of the photos, give tables/"),
         ("no-such.jpg", "no such photo, folder or table"),
         ("*.jpg", "no photo fits it as a pattern"),
         ("empty", "expected photos in the folder, found none"),
@@ -134,6 +214,8 @@ def test_what_is_no_photo(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
+    Path("tables").mkdir()
+    Path("tables/photos.csv").write_text("image\n1.jpg\n")
     Path("urls.csv").write_text("image\nhttps://shop.example/1.jpg\n")
     Path("labels.csv").write_text("label\nBox\n")
     with pytest.raises(DataError) as refused:
@@ -145,7 +227,7 @@ def test_what_is_no_photo(
 def test_arguments_that_are_none(model: Model, shop: Path) -> None:
     with pytest.raises(InputError, match="no photos given"):
         kramar.classify(model, [])
-    with pytest.raises(InputError, match="--top: expected 1 or more, found 0"):
+    with pytest.raises(InputError, match="--top: expected a whole number from 1, found 0"):
         kramar.classify(model, shop, top=0)
     with pytest.raises(
         InputError, match=r"--out: expected a file ending in \.csv, \.jsonl, \.parquet, found 'a\.xlsx'"
@@ -234,14 +316,22 @@ def test_a_finished_file_takes_the_place_of_an_old_one(model: Model, shop: Path,
 # Names that are no UTF-8
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
 def test_a_name_that_is_not_utf_8(model: Model, tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
     Path(name).write_bytes(encoded("Box", 1))
-    for suffix in ("csv", "jsonl", "parquet"):
-        (prediction,) = kramar.classify(model, [name], out=tmp_path / f"out.{suffix}")
-        assert prediction.label in model.classes
-        assert prediction.image == f"{tmp_path}/caf\\udce9.jpg"
-        assert (tmp_path / f"out.{suffix}").exists()
+    for given in ([name], str(tmp_path / "*.jpg"), [os.path.dirname(name)]):  # noqa: PTH120 - a str, as on a command line
+        for suffix in ("csv", "jsonl", "parquet"):
+            out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/out/\xe9." + suffix.encode()))
+            (prediction,) = kramar.classify(model, given, out=out)
+            assert prediction.label in model.classes
+            assert prediction.image == f"{tmp_path}/caf\\udce9.jpg"
+            content = out.read_bytes()
+            if suffix == "parquet":
+                assert pq.read_table(pa.BufferReader(content))["image"].to_pylist() == [prediction.image]
+            else:
+                shown = json.dumps(prediction.image) if suffix == "jsonl" else prediction.image
+                assert shown in content.decode()
 
 
 # Memory

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 import kramar as package
 from kramar import Run, cli
+from kramar.models.backbones import BACKBONES
 from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
@@ -48,6 +51,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"kramar {package.__version__}\n"
 
 
+def test_the_help_names_every_backbone() -> None:
+    said = kramar("train", "--help").stdout
+    assert all(name in said for name in BACKBONES)
+
+
 def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
     done = kramar("train", shop, "--out", trained.path)
     assert done.returncode == 0
@@ -76,6 +84,10 @@ def test_evaluate_in_words_and_in_json(trained: Run, shop: Path) -> None:
     assert (evaluation["split"], accuracy["n"]) == ("test", trained.record.data.split["test"])
     assert f"on {shop} (test photos, n = {accuracy['n']})" in words.stdout
     assert re.search(rf"accuracy +{accuracy['value']:.1%} ", words.stdout)
+    assert evaluation["decisions"] is None, "as in run.json, until model files carry some"
+    again = json.loads(kramar("evaluate", model, shop, "--json", "--seed", "7").stdout)["metrics"]
+    assert again["accuracy"] == accuracy
+    assert again["log_loss"] != evaluation["metrics"]["log_loss"]
 
 
 def test_classify_in_words_and_in_json(trained: Run, shop: Path, tmp_path: Path) -> None:
@@ -118,6 +130,95 @@ def test_strict_classify_ends_with_2_and_still_writes_all(trained: Run, shop: Pa
     )
     assert "1 of 2 photos could not be read" in complaint(done, 2)
     assert len(out.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_strict_classify_in_json_is_one_document_too(trained: Run, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no photo")
+    done = kramar("classify", trained.path / "model.onnx", tmp_path, shop / "Box" / "0.jpg", "--json", "--strict")
+    assert "1 of 2 photos could not be read" in complaint(done, 2)
+    assert len(json.loads(done.stdout)["predictions"]) == 2
+
+
+def test_classify_says_what_in_a_folder_is_no_photo(trained: Run, tmp_path: Path) -> None:
+    put_folder(tmp_path, 1, ["Box"])
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    done = kramar("classify", trained.path / "model.onnx", tmp_path, "--strict")
+    assert (done.returncode, done.stderr) == (0, f"{tmp_path}: left out 1 not named like photos, 1 hidden\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to open")
+@pytest.mark.parametrize(
+    ("arguments", "shown"), [(["--out", "out.csv"], True), (["--json"], True), ([], False)], ids=["out", "json", "rows"]
+)
+def test_a_bar_on_the_terminal_and_none_in_the_result(
+    trained: Run, shop: Path, tmp_path: Path, arguments: list[str], shown: bool
+) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        command("classify", trained.path / "model.onnx", shop, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    with process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while more := os.read(ours, 1024):
+                said += more
+        assert process.stdout is not None
+        result = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0
+    assert (b"Classifying photos" in said) is shown
+    assert b"\x1b" not in result
+    if "--json" in arguments:
+        assert len(json.loads(result)["predictions"]) == 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_names_that_are_not_utf_8_from_end_to_end(trained: Run, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    put_folder(odd, 20, start=300)
+    done = kramar("train", odd, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["source"] == f"{tmp_path}/caf\\udce9"
+    run = tmp_path / "kramar-runs" / odd.name
+    assert (run / "report.html").is_file()
+    shutil.copy(odd / "Box" / "300.jpg", odd / os.fsdecode(b"\xe9.jpg"))
+    for arguments in (["evaluate", odd], ["classify", odd], ["classify", odd, "--out", odd / "out.csv"]):
+        for form in ([], ["--json"]):
+            name, *others = arguments
+            done = kramar(name, run / "model.onnx", *others, *form, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            said = json.dumps(json.loads(done.stdout)) if form else done.stdout + done.stderr
+            assert ("caf\\\\udce9" if form else "caf\\udce9") in said
+    assert "is finished already" in kramar("train", odd, cwd=tmp_path).stderr
+    assert "caf\\udce9/none: no such folder or table" in complaint(kramar("train", odd / "none"), 2)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251"])
+def test_json_is_json_whatever_the_terminal_can_show(trained: Run, tmp_path: Path, encoding: str) -> None:
+    name = str(tmp_path / "é яблуко 🍎.jpg")
+    Path(name).write_bytes(encoded("Box", 1))
+    done = subprocess.run(
+        command("classify", trained.path / "model.onnx", name, "--json"),
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert [row["image"] for row in json.loads(done.stdout.decode(encoding))["predictions"]] == [name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["evaluate", "--help"]])
+def test_a_full_disk_for_standard_output(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    done.stdout = ""
+    assert complaint(done, 1).startswith("standard output: the disk is full; ")
 
 
 @pytest.mark.parametrize("lines", [0, 1])

@@ -2,11 +2,21 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kramar.config import DEFAULT_BUDGET, TrainConfig, cache_folder, cores, parse_columns, parse_duration
+from kramar.config import (
+    DEFAULT_BUDGET,
+    LARGEST_SEED,
+    TrainConfig,
+    cache_folder,
+    cores,
+    parse_duration,
+    parse_seed,
+    whole_number,
+)
 from kramar.errors import InputError
 
 
@@ -52,31 +62,38 @@ def test_the_defaults_agree() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"budget": 0}, "--budget: expected more"), ({"budget": -1}, "--budget"), ({"seed": -1}, "--seed: expected 0")],
+    [
+        ({"budget": 0}, "--budget: expected more"),
+        ({"budget": -1}, "--budget"),
+        ({"budget": float("nan")}, "--budget"),
+        ({"budget": float("inf")}, "--budget"),
+        ({"seed": -1}, "--seed: expected a whole number from 0 to 4294967295, found -1"),
+        ({"seed": 1.0}, "--seed: expected a whole number from 0 to 4294967295, found 1.0"),
+    ],
 )
-def test_impossible_options_are_refused(options: dict[str, int], message: str) -> None:
+def test_impossible_options_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainConfig(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [
-        ("", {}),
-        ("image=photo", {"image": "photo"}),
-        (" image = photo , label = the group ,", {"image": "photo", "label": "the group"}),
-        ("label=a=b", {"label": "a=b"}),
-        ("image=фото,category=c,product=p,split=s", {"image": "фото", "category": "c", "product": "p", "split": "s"}),
-    ],
-)
-def test_columns(text: str, columns: dict[str, str]) -> None:
-    assert parse_columns(text) == columns
+@pytest.mark.parametrize("given", ["0", 0, " 7 ", np.int64(7), LARGEST_SEED])
+def test_seeds(given: object) -> None:
+    seed = parse_seed(given)
+    assert type(seed) is int
+    assert seed == int(given)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("text", ["image", "image=", "=photo", "photo=image", "image=photo,group"])
-def test_other_columns_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--columns: expected pairs such as image=photo,label=group"):
-        parse_columns(text)
+@pytest.mark.parametrize("given", ["", "seven", "1.5", "1e3", "-1", None, 1.5, LARGEST_SEED + 1])
+def test_other_seeds_are_refused(given: object) -> None:
+    with pytest.raises(InputError, match="--seed: expected a whole number from 0 to 4294967295, found ") as raised:
+        parse_seed(given)
+    assert str(raised.value).endswith(repr(given))
+
+
+def test_a_whole_number_without_a_largest_one() -> None:
+    assert whole_number("10000000000", "--top", 1) == 10**10
+    with pytest.raises(InputError, match="--top: expected a whole number from 1, found '0'"):
+        whole_number("0", "--top", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import timm
 import torch
 
 from kramar.config import DEFAULT_BACKBONE
-from kramar.errors import FailedError, InputError
+from kramar.errors import FailedError, InputError, OutputError
 from kramar.models.backbones import find
-from kramar.models.convert import OPSET, convert, load_torch
+from kramar.models.conversion import OPSET, lock_of
+from kramar.models.convert import convert, load_torch
 from kramar.models.engines import Converted
 from model_files import Made
 
@@ -75,3 +77,29 @@ def test_a_conversion_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> 
         convert(replace(BACKBONE, name="unknown"), path, rate)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_conversions_files_go_once_nobody_converts(tmp_path: Path) -> None:
+    path, rate = tmp_path / "net.onnx", tmp_path / "net.torch-rate.json"
+    path.write_bytes(b"converted by another run meanwhile")
+    leftovers = [tmp_path / ".net.onnx.0123abcd.tmp", tmp_path / ".net.torch-rate.json.0123abcd.tmp"]
+    others = [tmp_path / ".net2.onnx.0123abcd.tmp", tmp_path / ".net.openvino.json.0123abcd.tmp"]
+    for file in (*leftovers, *others):
+        file.touch()
+    waiting = threading.Thread(target=convert, args=(BACKBONE, path, rate))
+    with lock_of(path):
+        waiting.start()
+        waiting.join(timeout=2)
+        assert waiting.is_alive()
+        assert all(file.exists() for file in leftovers)
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()
+    assert sorted(tmp_path.glob(".*.tmp")) == sorted(others)
+    assert path.read_bytes() == b"converted by another run meanwhile"
+    assert not rate.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "backbones").touch()
+    with pytest.raises(OutputError, match="backbones: a file is where a folder was expected"):
+        convert(BACKBONE, tmp_path / "backbones" / "net.onnx", tmp_path / "backbones" / "rate.json")

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import kramar
+from products import photo as product
 from products import put
 from shell import kramar as run_kramar
 
@@ -96,6 +98,11 @@ def test_the_documented_script_classifies_like_kramar(
     assert len([line for line in script.splitlines() if line.strip()]) == 15
     (place / "script.py").write_text(script, encoding="utf-8")
     photos = sorted(str(path) for path in (place / "photos").rglob("*.jpg"))[::5]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, exif in {"turned": turned.tobytes(), "broken": b"Exif\0\0apples and pears"}.items():
+        product("Tent", 950).resize((90, 64)).save(place / f"{name}.png", exif=exif)
+        photos.append(str(place / f"{name}.png"))
     monkeypatch.setattr(sys, "argv", ["script.py", "model.onnx", *photos])
     runpy.run_path("script.py")
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]

@@ -1,7 +1,6 @@
-import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,20 @@ from kramar.data.pixels import Pixels
 from kramar.errors import FailedError
 from kramar.models import engines
 from kramar.models.backbones import Backbone, find, weights_hash
-from kramar.models.engines import ENGINES, Choice, Converted, Engine, bare_rate, choose, prepare
+from kramar.models.engines import (
+    ENGINES,
+    Choice,
+    Converted,
+    Engine,
+    TorchEngine,
+    TorchRate,
+    bare_rate,
+    choose,
+    is_installed,
+    prepare,
+    torch_precision,
+)
+from kramar.models.features import store_folder
 from model_files import Made
 
 BACKBONE = find(DEFAULT_BACKBONE)
@@ -99,6 +111,10 @@ def test_a_backbone_is_converted_once(converted: Converted) -> None:
     told = Told()
     assert prepare(BACKBONE, told) == converted
     assert told.said == []
+    measured = engines._torch_here(converted.path)
+    assert measured is not None
+    assert measured.precision == torch_precision()
+    assert measured.rate > 1
     assert converted.weights == weights_hash(BACKBONE.weights_file())
     assert converted.path.is_file()
     for part in (BACKBONE.name, converted.weights, converted.graph, "224px"):
@@ -115,6 +131,12 @@ class Fake:
 
     def embed(self, images: Pixels) -> Floats:
         return np.zeros((len(images), 1), np.float32)
+
+
+def put_torch_rate(converted: Converted, rate: float, precision: str) -> None:
+    """What a conversion would have left beside the backbone."""
+    path = engines._torch_rate(converted.path)
+    path.write_text(TorchRate(precision=precision, rate=rate).model_dump_json(), encoding="utf-8")
 
 
 @pytest.fixture
@@ -147,11 +169,11 @@ def test_the_fastest_engine_is_chosen_torch_only_when_it_is_well_ahead(
     measured["onnxruntime"], measured["openvino"] = rates
     converted = Converted(path=tmp_path / "backbone.onnx", weights="0")
     if torch:
-        (tmp_path / "backbone.torch-rate.json").write_text(json.dumps(torch), encoding="utf-8")
+        put_torch_rate(converted, torch, torch_precision())
     choice = choose(BACKBONE, converted, Told())
     assert choice.engine == best
     assert choice.rates == measured | ({"torch": torch} if torch else {})
-    assert choice.precision == "float32"
+    assert choice.precision == (torch_precision() if best == "torch" else "float32")
     assert choice.version[0].isdigit()
 
 
@@ -165,6 +187,112 @@ def test_a_choice_is_measured_once_and_remembered(tmp_path: Path, measured: dict
     assert len(told.said) == 1
     moved = Converted(path=tmp_path / "other.onnx", weights="0")
     assert choose(BACKBONE, moved, told).engine == "openvino"
+
+
+def test_pytorch_on_another_device_is_another_choice_and_another_store(
+    tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = Converted(path=tmp_path / "backbone.onnx", weights="0")
+    put_torch_rate(converted, 1000.0, "float32-cuda")
+    monkeypatch.setattr(engines, "torch_precision", lambda: "float32-cuda")
+    on_gpu = choose(BACKBONE, converted, Told())
+    assert (on_gpu.engine, on_gpu.precision) == ("torch", "float32-cuda")
+    assert is_installed(on_gpu)
+
+    monkeypatch.setattr(engines, "torch_precision", lambda: "float32")
+    assert not is_installed(on_gpu)
+    without = choose(BACKBONE, converted, Told())
+    assert (without.engine, without.precision) == ("onnxruntime", "float32")
+    assert "torch" not in without.rates
+
+    # The GPU is there again: both choices are remembered.
+    monkeypatch.setattr(engines, "torch_precision", lambda: "float32-cuda")
+    told = Told()
+    assert choose(BACKBONE, converted, told) == on_gpu
+    assert told.said == []
+
+    put_torch_rate(converted, 1000.0, "float32")
+    assert choose(BACKBONE, converted, Told()) == without  # a processor's rate says nothing of the GPU
+    on_processor = on_gpu.model_copy(update={"precision": "float32"})
+    assert not is_installed(on_processor)
+    folders = [store_folder(BACKBONE, converted, choice).name for choice in (on_gpu, on_processor)]
+    assert folders[0] == f"{folders[1]}-cuda"
+
+
+def test_the_key_of_a_store_on_a_processor(tmp_path: Path) -> None:
+    """Whoever changes it makes every user compute every photo again."""
+    converted = Converted(path=tmp_path / "backbone.onnx", weights="0123456789ab", graph="a-graph")
+    choice = Choice(engine="openvino", version="2026.1", rates={})
+    expected = f"efficientnet_lite0-a-graph-0123456789ab-{BACKBONE.resize.key}-openvino-2026.1-float32"
+    assert store_folder(BACKBONE, converted, choice).name == expected
+
+
+def test_an_engine_of_another_version_is_not_installed() -> None:
+    assert not is_installed(Choice(engine="onnxruntime", version="0.1", rates={}))
+    assert not is_installed(Choice(engine="no-such-package", version="1", rates={}))
+
+
+def precisions() -> tuple[str, str]:
+    """Of a GPU's convolutions and matrix products, in PyTorch."""
+    from torch.backends import cuda, cudnn
+
+    return cudnn.conv.fp32_precision, cuda.matmul.fp32_precision
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """Everything rounds to TF32, as another part of the process may want it."""
+    from torch.backends import cuda, cudnn
+
+    before = precisions()
+    cudnn.conv.fp32_precision = cuda.matmul.fp32_precision = "tf32"
+    yield
+    cudnn.conv.fp32_precision, cuda.matmul.fp32_precision = before
+
+
+def test_pytorch_computes_in_whole_float32_and_gives_the_setting_back(
+    tf32: None, opened: Opened, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = opened("torch")
+    assert isinstance(engine, TorchEngine)
+    during = []
+    hook = engine._module.register_forward_pre_hook(lambda module, images: during.append(precisions()))
+    engine.embed(made.images[:1])
+    hook.remove()
+    assert during == [("ieee", "ieee")]
+    assert precisions() == ("tf32", "tf32")
+
+    def fail(images: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine, "_module", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.embed(made.images[:1])
+    assert precisions() == ("tf32", "tf32")
+
+
+@pytest.mark.gpu
+def test_a_gpus_embeddings_are_whole_float32(tf32: None, opened: Opened, made: Made, reference: Floats) -> None:
+    import torch
+
+    engine = opened("torch")
+    assert isinstance(engine, TorchEngine)
+    found = differ(engine.embed(made.images), reference)
+    with torch.inference_mode():
+        rounded = engine._module(torch.from_numpy(made.images).cuda())[1].cpu().numpy()
+    assert found < 1e-4
+    # TF32 keeps 13 bits fewer; a GPU older than Ampere has none, and computes the same both ways.
+    if torch.cuda.get_device_capability() >= (8, 0):
+        assert differ(rounded, reference) > 5 * found
+
+
+@pytest.mark.gpu
+def test_a_gpu_has_a_store_of_its_own(opened: Opened, converted: Converted) -> None:
+    engine = opened("torch")
+    assert isinstance(engine, TorchEngine)
+    assert engine.precision == torch_precision() == "float32-cuda"
+    choice = Choice(engine="torch", version="2", precision=engine.precision, rates={})
+    assert store_folder(BACKBONE, converted, choice).name.endswith("-torch-2-float32-cuda")
 
 
 def test_the_rate_counts_photos_a_second() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -102,9 +105,43 @@ def test_bad_photos_are_left_out_and_listed(model: Model, tmp_path: Path) -> Non
         kramar.evaluate(model, tmp_path, strict=True)
 
 
+def test_hidden_files_are_listed_and_no_matter_of_strict(model: Model, tmp_path: Path) -> None:
+    put_folder(tmp_path, 2, start=60)
+    (tmp_path / "Box" / ".DS_Store").write_bytes(b"")
+    (tmp_path / "Box" / "Thumbs.db").write_bytes(b"")
+    evaluation = kramar.evaluate(model, tmp_path, strict=True)
+    assert evaluation.left_out == {"hidden": 2}
+    assert [item.image for item in evaluation.left_out_files] == ["Box/.DS_Store", "Box/Thumbs.db"]
+
+
+def test_the_seed_moves_the_bootstraps_intervals_and_nothing_else(model: Model, trained: Run, table: Path) -> None:
+    figures = [kramar.evaluate(model, table, seed=seed).metrics for seed in (None, model.card.seed, 7)]
+    assert figures[0] == figures[1]
+    assert figures[0].accuracy == figures[2].accuracy
+    assert [figure.log_loss.value for figure in figures] == [figures[0].log_loss.value] * 3
+    assert figures[0].log_loss != figures[2].log_loss
+    with pytest.raises(InputError, match="--seed: expected a whole number from 0"):
+        kramar.evaluate(model, table, seed=-1)
+
+
+def test_decisions_are_none_until_a_model_carries_some(model: Model, table: Path) -> None:
+    assert kramar.evaluate(model, table).decisions is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_names_that_are_not_utf_8(trained: Run, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    put_folder(folder / "photos", 2, start=60)
+    shutil.copy(trained.path / "model.onnx", folder / "model.onnx")
+    evaluation = kramar.evaluate(folder / "model.onnx", folder / "photos")
+    assert evaluation.data == f"{tmp_path}/caf\\udce9/photos"
+    assert kramar.Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
 def test_no_photo_can_be_read(model: Model, tmp_path: Path) -> None:
     (tmp_path / "Box").mkdir()
     (tmp_path / "Box" / "text.jpg").write_text("no photo")
+    (tmp_path / "Box" / "notes.txt").write_text("no photo either")
     with pytest.raises(DataError, match="none of its 1 photos can be read, the first: not an image"):
         kramar.evaluate(model, tmp_path)
 

@@ -1,5 +1,6 @@
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,19 @@ def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "крамар ✓\n")
     assert path.read_bytes() == "крамар ✓\n".encode()
+
+
+def test_half_a_character_is_escaped(tmp_path: Path) -> None:
+    write_text(tmp_path / "page.html", "caf\udce9 ї")
+    assert (tmp_path / "page.html").read_bytes() == b"caf\\udce9 \xd1\x97"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/1\xe9.txt"))
+    make_folder(path.parent)
+    write_text(path, "one")
+    assert [os.fsencode(one.name) for one in path.parent.iterdir()] == [b"1\xe9.txt"]
 
 
 def test_a_folder_is_made_and_proved(tmp_path: Path) -> None:

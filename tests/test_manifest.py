@@ -1,16 +1,18 @@
 import hashlib
+import os
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from drawn import Held
-from kramar.data.listing import Listing, Photo, PhotoFile, Row
+from kramar.data.listing import Listing, NoPhoto, Photo, PhotoFile, Row
 from kramar.data.manifest import Entry, fingerprint, hash_photos, require_classes, warnings, write_manifest
-from kramar.data.tables import NoPhoto
 from kramar.errors import DataError, OutputError
 from kramar.progress import Silent
 
@@ -145,6 +147,13 @@ def test_the_manifest_is_a_parquet_of_one_row_a_photo(tmp_path: Path) -> None:
         "split": "train",
     }
     assert [one.name for one in tmp_path.iterdir()] == ["manifest.parquet"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_a_manifest_in_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write_manifest([entry("a")], folder / "manifest.parquet")
+    assert pq.read_table(pa.BufferReader((folder / "manifest.parquet").read_bytes())).num_rows == 1
 
 
 def test_a_manifest_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@ import io
 import itertools
 import json
 import math
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -51,11 +54,58 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "no such model file" in complaint(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"apples and pears\n", b"\x89PNG\r\n\x1a\n", b"\x80\x04\x95" * 50])
-def test_a_file_that_is_no_onnx(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "found an empty file; copy it again from its run"),
+        (b"apples and pears\n", "found 17 bytes that are none, or only a part of one; copy it again from its run"),
+        (b"\x89PNG\r\n\x1a\n", "found 8 bytes that are none"),
+        (b"\x80\x04\x95" * 50, "found 150 bytes that are none"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "found a Git LFS pointer to one; fetch the file",
+        ),
+    ],
+)
+def test_a_file_that_is_no_onnx(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    assert "expected an ONNX model" in complaint(path)
+    said = complaint(path)
+    assert "expected an ONNX model that ONNX Runtime" in said
+    assert found in said
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"ir_version": 99}, "(Unsupported model IR version: 99, max supported IR version: "),
+        ({"operator": "Nope"}, "(This is an invalid model. "),
+    ],
+)
+def test_a_model_of_a_newer_onnx(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    path = tiny(tmp_path / "model.onnx", document())
+    newer = onnx.load(path)
+    newer.ir_version = change.get("ir_version", newer.ir_version)
+    newer.graph.node[-1].op_type = change.get("operator", newer.graph.node[-1].op_type)
+    onnx.save(newer, path)
+    said = complaint(path)
+    assert f"found one that it cannot run {why}" in said
+    assert said.endswith("upgrade with pip install -U onnxruntime")
+    assert "ONNXRuntimeError" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_a_model_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    path = tiny(tmp_path / "model.onnx", document())
+    odd = path.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
+    assert [found.label for found in Model(odd).classify([plain("green")])] == ["green"]
+    odd.write_bytes(b"")
+    assert "found an empty file" in complaint(odd)
+
+
+def test_a_photo_whose_name_is_not_utf_8(model: Model) -> None:
+    (found,) = model.classify(["/nowhere/caf\udce9.jpg"])
+    assert (found.image, found.error) == ("/nowhere/caf\\udce9.jpg", "no such file")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.6, 0.9, 0.9999])
@@ -109,6 +159,10 @@ def test_keys_of_a_newer_kramar_in_the_same_schema_are_ignored(tmp_path: Path) -
 
 def test_outputs_that_do_not_fit_the_classes(tmp_path: Path) -> None:
     assert "do not fit the 3 classes" in complaint(tiny(tmp_path / "model.onnx", document(), classes=2))
+
+
+def test_an_input_that_does_not_fit_the_pixels(tmp_path: Path) -> None:
+    assert "its input does not fit the 16 x 16 pixels" in complaint(tiny(tmp_path / "model.onnx", document(), size=20))
 
 
 # What a model says of photos

@@ -102,7 +102,7 @@ def test_parameters_are_the_backbones_and_the_heads(made: Made) -> None:
 
 
 def test_writing_again_writes_the_same_bytes(made: Made, tmp_path: Path) -> None:
-    onnx_file._assemble(made.converted, made.head, made.card, tmp_path / "again.onnx")
+    onnx_file.write(made.converted, made.head, made.card, tmp_path / "again.onnx", [], np.zeros((0, 1)), Silent())
     assert (tmp_path / "again.onnx").read_bytes() == made.path.read_bytes()
 
 

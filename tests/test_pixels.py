@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from drawn import encoded, picture, pixels
 from kramar.data.listing import PhotoFile
@@ -82,6 +82,52 @@ def test_an_orientation_that_exif_does_not_know_changes_nothing() -> None:
     exif = Image.Exif()
     exif[0x0112] = 9
     assert difference(decoded(encoded(picture(60, 40, 3), "PNG", exif=exif)), UPRIGHT) == 0
+
+
+# EXIF blocks as cameras and editors break them: no TIFF, half of one, one that can be read but not written anew.
+NO_TIFF = b"Exif\0\0apples and pears"
+CUT = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0"
+
+
+def unwritable(orientation: int) -> bytes:
+    """An EXIF block whose orientation is whole, and whose unit of resolution is a number that is none, -1."""
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack("<HHIi", 0x0128, 9, 1, -1)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + tags + b"\0\0\0\0"
+
+
+LOSSLESS: dict[str, dict[str, Any]] = {
+    "WEBP": {"lossless": True},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+}
+
+
+# Pillow warns of a block that is cut off; nothing is said to a user whose photo is whole.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("block", [NO_TIFF, CUT, b"Exif\0\0"], ids=["no TIFF", "cut", "empty"])
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_a_broken_exif_block_costs_no_photo(kind: str, block: bytes) -> None:
+    found = decoded(encoded(picture(60, 40, 3), kind, exif=block, **LOSSLESS[kind]))
+    assert difference(found, UPRIGHT) <= (2.0 if kind == "JPEG" else 0.0)
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_an_orientation_counts_whatever_else_of_the_block_is_broken(kind: str) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6]))
+    data = encoded(stored, kind, exif=unwritable(6), **LOSSLESS[kind])
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(struct.error):
+        ImageOps.exif_transpose(image)
+    assert difference(decoded(data), UPRIGHT) <= (2.0 if kind == "JPEG" else 0.0)
+    with Image.open(io.BytesIO(data)) as image:
+        assert difference(as_image(image), UPRIGHT) <= (2.0 if kind == "JPEG" else 0.0)
+        assert image.size == (40, 60), "the caller's image stays as it is"
+
+
+def test_a_broken_exif_block_saves_no_broken_photo() -> None:
+    whole = encoded(picture(200, 150), "PNG", exif=NO_TIFF)
+    with pytest.raises(PhotoError) as raised:
+        decode(whole[: len(whole) // 2], 32)
+    assert raised.value.kind == "unreadable"
 
 
 def test_a_turned_pillow_image_is_turned_upright() -> None:

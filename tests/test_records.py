@@ -13,6 +13,7 @@ from kramar.records import (
     Record,
     ResizeRule,
     RunRecord,
+    writable,
 )
 from report_records import shop
 
@@ -110,6 +111,25 @@ def test_a_model_card_carries_its_schema() -> None:
     assert {*keys.split(), "weights_source", "weights_licence"} <= document.keys()
     assert document["classes"] == [{"label": "Apple", "category": "Fruit/Apple"}]
     assert document["resize"] == {"size": 224, "crop": 0.875, "filter": "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("a.jpg", "a.jpg"), ("🍎 яблуко\n", "🍎 яблуко\n"), ("caf\udce9.jpg", "caf\\udce9.jpg"), ("\ud83c!", "\\ud83c!")],
+)
+def test_text_can_be_written_to_any_file(text: str, written: str) -> None:
+    assert writable(text) == written
+    assert writable(written) == written
+    made = Prediction(image=text, set=[text], top=[Ranked(label=text, probability=0.5)])
+    assert (made.image, made.set, made.top[0].label) == (written, [written], written)
+    assert Prediction.model_validate_json(made.model_dump_json()) == made
+
+
+def test_keys_are_text_too() -> None:
+    class Counted(Record):
+        counts: dict[str, dict[str, int]]
+
+    assert Counted(counts={"caf\udce9": {"\udce9": 1}}).counts == {"caf\\udce9": {"\\udce9": 1}}
 
 
 def test_a_prediction_has_the_columns_of_classify() -> None:

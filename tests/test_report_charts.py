@@ -33,10 +33,17 @@ def test_album_passes_over_what_it_cannot_hold(content: bytes | None) -> None:
 
 
 def test_waffle_counts_squares() -> None:
-    chart = waffle(0.742, 0.94)
-    assert [path.count("M") for path in chart.paths.values()] == [74, 20, 6]
+    chart = waffle(74, 94, 100)
+    assert chart.counts == {"right": 74, "near": 20, "rest": 6}
+    assert {key: path.count("M") for key, path in chart.paths.items()} == chart.counts
     assert chart.paths["right"].startswith("M0 0h8v8h-8z")
-    assert (waffle(0.9996, 0.9999).right, waffle(1, 1).right, waffle(0, 0).near) == (99, 100, 0)
+    assert (chart.width, chart.height) == (98, 98)
+    wide = waffle(997, 997, 1000)
+    assert wide.counts == {"right": 997, "rest": 3}
+    assert (wide.width, wide.height) == (398, 248)
+    assert wide.paths["rest"].startswith("M370 240h8")
+    assert waffle(100, 100, 100).counts == {"right": 100}
+    assert waffle(0, 0, 100).counts == {"rest": 100}
 
 
 @pytest.mark.parametrize(
@@ -92,21 +99,41 @@ def test_heat_map_puts_confused_classes_side_by_side() -> None:
     assert (chart.rows[at["b"]][at["e"]].level, chart.rows[at["e"]][at["b"]].level) == (2, 0)
     assert chart.rows[at["b"]][at["b"]].count == 18
     assert chart.unlisted == 1
+    assert chart.levels == [2, 5]
     assert len((heat_map(confusions, classes, limit=2) or chart).labels) == 2
     assert heat_map([], classes) is None
 
 
-def test_headline_never_claims_all() -> None:
-    near = wording.headline(Estimate(value=0.9996, low=0.99, high=1.0, n=5000))
+def test_headline_never_claims_all_or_none() -> None:
+    near = wording.headline(Estimate(value=0.9996, low=0.99, high=1.0, n=5000), 1000)
     assert (near.of, near.about, near.low, near.high) == (1000, 999, 990, 1000)
-    plain = wording.headline(Estimate(value=0.29, low=0.29, high=0.301, n=100))
+    plain = wording.headline(Estimate(value=0.29, low=0.29, high=0.301, n=100), 100)
     assert (plain.of, plain.about, plain.low, plain.high) == (100, 29, 29, 31)
+    assert wording.headline(Estimate(value=0.002, low=0.0, high=0.02, n=500), 100).about == 1
     assert (wording.whole_share(0.9996), wording.whole_share(0.001), wording.whole_share(1)) == (">99%", "<1%", "100%")
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "of"), [(0.997, 1000, 1000), (0.997, 999, 100), (0.003, 5000, 1000), (0.9, 5000, 100), (1, 20, 100)]
+)
+def test_a_thousand_is_told_of_only_near_an_end_and_with_photos_enough(value: float, n: int, of: int) -> None:
+    assert wording.unit(Estimate(value=value, low=0, high=1, n=n)) == of
+
+
+@pytest.mark.parametrize("key", wording.KINDS)
+def test_kinds_of_what_is_left_out_are_words(key: str) -> None:
+    for number in (1, 2):
+        assert "_" not in wording.kind(key, number)
+    assert wording.kind("near_duplicate", 3) == "near duplicate"
+    assert (wording.kind("bad_row"), wording.kind("bad_row", 2)) == ("broken table row", "broken table rows")
 
 
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
+        (wording.counted(1, "photo"), "1 photo"), (wording.counted(2485, "photo"), "2,485 photos"),
+        (wording.counted(0, "category"), "0 categories"), (wording.share(0.9997), ">99.9%"),
+        (wording.share(1), "100.0%"), (wording.share(0.0003), "<0.1%"), (wording.share(0), "0.0%"),
         (wording.duration(0.84), "0.8 s"), (wording.duration(59.7), "1 min 00 s"),
         (wording.duration(252), "4 min 12 s"),
         (wording.duration(3599.9), "1 h 00 min"), (wording.size(420_000), "0.42 MB"),

@@ -221,7 +221,7 @@ def test_strict_refuses_photos_that_do_not_decode_and_the_mended_data_trains(tmp
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that sees one photo in five seconds."""
-    monkeypatch.setattr(features.Worker, "measure", lambda worker, todo: 0.2)
+    monkeypatch.setattr(features.Worker, "expected", lambda worker, pending, others: 0.2)
 
 
 def test_a_budget_too_short_for_any_model(slow: None, tmp_path: Path) -> None:

@@ -127,9 +127,19 @@ def a_budget_of_soon(place: Place) -> list[str | Path]:
     return ["train", place.shop, "--budget", "soon"]
 
 
-@wrong("--seed: expected 0 or a positive whole number, found -1")
+@wrong("--seed: expected a whole number from 0 to 4294967295, found '-1'")
 def a_negative_seed(place: Place) -> list[str | Path]:
     return ["train", place.shop, "--seed", "-1"]
+
+
+@wrong("--seed: expected a whole number from 0 to 4294967295, found 'seven'")
+def a_seed_that_is_no_number(place: Place) -> list[str | Path]:
+    return ["evaluate", place.model, place.shop, "--seed", "seven"]
+
+
+@wrong("--top: expected a whole number from 1, found 'all'")
+def a_top_that_is_no_number(place: Place) -> list[str | Path]:
+    return ["classify", place.model, place.shop, "--top", "all"]
 
 
 @wrong("No such option: --bugdet (Possible options: --budget")
@@ -152,6 +162,12 @@ def columns_that_are_no_pairs(place: Place) -> list[str | Path]:
     return ["train", place.shop, "--columns", "photo"]
 
 
+@wrong("expected the column 'нет', found 'image', 'label'; the table has kramar's own names: leave --columns away")
+def columns_that_the_table_has_not(place: Place) -> list[str | Path]:
+    (place.here / "products.csv").write_text("image,label\n1.jpg,Box\n")
+    return ["train", "products.csv", "--columns", "image=нет"]
+
+
 @wrong("expected a table for --columns, found a folder, which has no columns")
 def columns_of_a_folder(place: Place) -> list[str | Path]:
     return ["train", place.shop, "--columns", "image=photo"]
@@ -162,9 +178,15 @@ def a_model_that_is_not_there(place: Place) -> list[str | Path]:
     return ["classify", "model.onnx", place.shop]
 
 
-@wrong("model.onnx: expected an ONNX model that ONNX Runtime ")
+@wrong("found a Git LFS pointer to one; fetch the file itself with git lfs pull")
 def a_model_that_is_text(place: Place) -> list[str | Path]:
     (place.here / "model.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
+    return ["classify", "model.onnx", place.shop]
+
+
+@wrong(" bytes that are none, or only a part of one; copy it again from its run")
+def a_model_that_is_half_copied(place: Place) -> list[str | Path]:
+    (place.here / "model.onnx").write_bytes(place.model.read_bytes()[:1_000_000])
     return ["classify", "model.onnx", place.shop]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -15,8 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, parse_columns
-from kramar.errors import KramarError
+from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, DEFAULT_SEED, DEFAULT_TOP, parse_seed, whole_number
+from kramar.data.columns import parse_columns
+from kramar.errors import DataError, KramarError
+from kramar.files import output_error
+from kramar.models.backbones import BACKBONES
 from kramar.version import __version__
 
 if TYPE_CHECKING:
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from kramar.records import Prediction
 
 INTERRUPTED = 130
+_WHOLE = "<int>"
+_STANDARD_OUTPUT = Path("standard output")
 
 app = typer.Typer(
     name="kramar",
@@ -45,8 +53,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input or call, 130 interrupted."""
-    # The limit on pixels is ours, and says more than Pillow's warning.
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    # Pillow warns without a photo's name; what a photo is left out for, we say.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     given = sys.argv[1:] if arguments is None else arguments
     command = typer.main.get_command(app)
     for stream in (sys.stdout, sys.stderr):
@@ -69,6 +77,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         _leave(0)  # the reader has what it wants (`kramar classify ... | head`)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            # Of a file that standard output goes to: errors of our own files are told where they are written.
+            _complain(str(output_error(_STANDARD_OUTPUT, error)))
+            _leave(1)
         # click's usage errors carry their own exit code and one-line message.
         if hasattr(error, "format_message"):
             _complain(error.format_message())
@@ -81,10 +93,13 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 def _leave(code: int) -> NoReturn:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes once more as it ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            _complain(str(output_error(_STANDARD_OUTPUT, error)))
+            code = 1
     sys.exit(code)
 
 
@@ -112,8 +127,12 @@ def train(
     data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
     out: Annotated[Path | None, typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")] = DEFAULT_BUDGET,
-    backbone: Annotated[str, typer.Option(help="The network whose features are used.")] = DEFAULT_BACKBONE,
-    seed: Annotated[int, typer.Option(help="Seed of the split and of everything drawn.")] = 0,
+    backbone: Annotated[
+        str, typer.Option(help=f"The network whose features are used: {', '.join(BACKBONES)}.")
+    ] = DEFAULT_BACKBONE,
+    seed: Annotated[str, typer.Option(metavar=_WHOLE, help="Seed of the split and of everything drawn.")] = str(
+        DEFAULT_SEED
+    ),
     columns: Columns = "",
     strict: Strict = False,
     as_json: Json = False,
@@ -127,13 +146,13 @@ def train(
             out,
             budget=budget,
             backbone=backbone,
-            seed=seed,
+            seed=parse_seed(seed),
             columns=parse_columns(columns),
             strict=strict,
             progress=progress,
         )
     if as_json:
-        print(done.record.model_dump_json(indent=1))
+        print(_json(done.record.model_dump_json(indent=1)))
     else:
         _show_run(done)
 
@@ -146,6 +165,9 @@ def evaluate(
         str | None,
         typer.Option(help="train, val, test or all [default: test where the split is known]."),
     ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar=_WHOLE, help="Seed of the intervals [default: the model's own].")
+    ] = None,
     columns: Columns = "",
     strict: Strict = False,
     as_json: Json = False,
@@ -154,9 +176,17 @@ def evaluate(
     from kramar.jobs.evaluate import evaluate as job
 
     with _progress() as progress:
-        evaluation = job(model, data, split=split, columns=parse_columns(columns), strict=strict, progress=progress)
+        evaluation = job(
+            model,
+            data,
+            split=split,
+            columns=parse_columns(columns),
+            seed=None if seed is None else parse_seed(seed),
+            strict=strict,
+            progress=progress,
+        )
     if as_json:
-        print(evaluation.model_dump_json(indent=1))
+        print(_json(evaluation.model_dump_json(indent=1)))
     else:
         _show_evaluation(evaluation)
 
@@ -166,30 +196,37 @@ def classify(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     photos: Annotated[list[str], typer.Argument(help="Photos, folders, patterns or tables.")],
     out: Annotated[Path | None, typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
-    top: Annotated[int, typer.Option(help="How many of the most probable labels to list (JSON).")] = 5,
+    top: Annotated[
+        str, typer.Option(metavar=_WHOLE, help="How many of the most probable labels to list (JSON).")
+    ] = str(DEFAULT_TOP),
     columns: Columns = "",
-    strict: Strict = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where a photo cannot be read.")] = False,
     as_json: Json = False,
 ) -> None:
     """Classify photos, in order; unreadable ones are rows with an error."""
     from kramar.jobs.classify import classify as job
 
-    predictions = job(model, photos, out=out, top=top, columns=parse_columns(columns))
     if as_json:
-        show = _json_predictions
+        show, bars = _json_predictions, not sys.stdout.isatty()
     elif out is None:
-        show = _show_predictions
+        show, bars = _show_predictions, False  # the rows show how far it is
     else:
-        show = _count_predictions
-    done, bad = show(predictions)
+        show, bars = _count_predictions, True
+    with _progress(bars=bars) as progress:
+        predictions = job(
+            model,
+            photos,
+            out=out,
+            top=whole_number(top, "--top", 1),
+            columns=parse_columns(columns),
+            strict=strict,
+            progress=progress,
+        )
+        done, bad = show(predictions)
     if out is not None:
         print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
     if done and bad == done:
-        _complain(f"none of the {done} photos could be read; see the errors")
-        raise typer.Exit(2)
-    if bad and strict:
-        _complain(f"--strict, and {bad} of {done} photos could not be read; see the error column")
-        raise typer.Exit(2)
+        raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
 
 
 class _Terminal:
@@ -221,13 +258,13 @@ class _Terminal:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(*, bars: bool = True) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    bars = Bars(
+    shown = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -235,10 +272,11 @@ def _progress() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # a file would get an empty line a bar
+        redirect_stdout=False,  # what is printed there is the result, and no part of the bars' stream
+        disable=not (bars and console.is_terminal),  # a file would get an empty line a bar
     )
-    with bars:
-        yield _Terminal(bars)
+    with shown:
+        yield _Terminal(shown)
 
 
 def _show_run(done: Run) -> None:
@@ -294,12 +332,25 @@ def _one_line(text: str) -> str:
 def _json_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
     done = bad = 0
     print('{"predictions": [', end="")
-    for prediction in predictions:
-        print(",\n " if done else "\n ", prediction.model_dump_json(), sep="", end="")
-        done += 1
-        bad += bool(prediction.error)
+    try:
+        for prediction in predictions:
+            print(",\n " if done else "\n ", _json(prediction.model_dump_json()), sep="", end="")
+            done += 1
+            bad += bool(prediction.error)
+    except DataError:
+        print("\n]}")  # it is --strict that fails, after the last row: the document is whole
+        raise
     print("\n]}")
     return done, bad
+
+
+def _json(document: str) -> str:
+    """``document``, with escapes where standard output is not UTF-8; Python's own (``\\xe9``) would be no JSON."""
+    try:
+        document.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], document)
+    return document
 
 
 def _count_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:

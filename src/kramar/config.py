@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import os
 import re
 import sys
@@ -14,6 +16,9 @@ from kramar.errors import InputError
 RUNS_FOLDER = "kramar-runs"
 DEFAULT_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
+DEFAULT_SEED = 0
+DEFAULT_TOP = 5
+LARGEST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn draws from
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -27,17 +32,35 @@ class TrainConfig:
         strict: whether anything left out fails the run.
     """
 
-    budget: float = 600.0
+    budget: float = field(default_factory=lambda: parse_duration(DEFAULT_BUDGET))
     backbone: str = DEFAULT_BACKBONE
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     strict: bool = False
     columns: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.budget <= 0:
-            raise InputError(f"--budget: expected more than no time, found {self.budget:g}s; try --budget 10m")
-        if self.seed < 0:
-            raise InputError(f"--seed: expected 0 or a positive whole number, found {self.seed}")
+        if not 0 < self.budget < math.inf:
+            raise InputError(
+                f"--budget: expected more than no time, found {self.budget:g}s; try --budget {DEFAULT_BUDGET}"
+            )
+        object.__setattr__(self, "seed", parse_seed(self.seed))  # numpy's whole numbers are no int
+
+
+def parse_seed(given: object) -> int:
+    """The seed that ``given`` is or spells. Raises InputError where that is no seed."""
+    return whole_number(given, "--seed", 0, LARGEST_SEED)
+
+
+def whole_number(given: object, option: str, least: int, most: int | None = None) -> int:
+    """The number that ``given`` is or spells. Raises InputError where it is not whole or out of bounds."""
+    try:
+        number = int(given) if isinstance(given, str) else operator.index(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"from {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{option}: expected a whole number {bounds}, found {given!r}")
+    return number
 
 
 def parse_duration(text: str, option: str = "--budget") -> float:
@@ -59,24 +82,6 @@ def duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds}s"
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """``image=photo,label=group`` as a mapping from kramar's column names to the table's.
-
-    Raises InputError for a pair without ``=`` or a name that kramar does not know.
-    """
-    known = ("image", "label", "category", "product", "split")
-    columns: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        ours, separator, theirs = (part.strip() for part in pair.partition("="))
-        if not separator or ours not in known or not theirs:
-            raise InputError(
-                f"--columns: expected pairs such as image=photo,label=group "
-                f"(left of = one of {', '.join(known)}), found {pair!r}"
-            )
-        columns[ours] = theirs
-    return columns
 
 
 def cache_folder() -> Path:

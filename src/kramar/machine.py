@@ -40,3 +40,15 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def energy_joules() -> float | None:
+    """What the processors have used since some moment, in joules; None where the system does not tell (most do not).
+
+    Linux counts it in ``powercap`` for those who may read it; the counters wrap every few hours.
+    """
+    counters = list(Path("/sys/class/powercap").glob("intel-rapl:[0-9]/energy_uj"))
+    try:
+        return sum(int(counter.read_text(encoding="ascii")) for counter in counters) / 1e6 if counters else None
+    except OSError:
+        return None

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CARD_SCHEMA = 1
 
 
+def writable(text: str) -> str:
+    r"""``text`` as any file can hold it: what a file's name has beside UTF-8 is escaped (``caf\udce9.jpg``)."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Record(BaseModel):
-    """A frozen document; unknown keys of a newer kramar are kept out of the way, not refused."""
+    """A frozen document; unknown keys of a newer kramar are kept out of the way, not refused.
+
+    Its text is `writable`, so that it is the same in Python as in every file that it is written to.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_writable(cls, found: Any) -> Any:
+        return _with_writable_text(found)
+
+
+def _with_writable_text(found: Any) -> Any:
+    if isinstance(found, str):
+        return writable(found)
+    if isinstance(found, dict):
+        return {_with_writable_text(key): _with_writable_text(value) for key, value in found.items()}
+    return [_with_writable_text(value) for value in found] if isinstance(found, list) else found
 
 
 class Estimate(Record):
@@ -183,6 +204,19 @@ class RunRecord(Record):
     features: dict[str, str | int]
     decisions: dict[str, Any] | None = None
     peak_memory_bytes: int
+
+
+class Epoch(Record):
+    """One pass over the training photos: mean loss of its steps, then loss (nats) and accuracy on validation.
+
+    Without validation photos there is neither.
+    """
+
+    number: int
+    train_loss: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
 
 
 class ResizeRule(Record):

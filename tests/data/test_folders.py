@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kramar.data.folders import PHOTO_SUFFIXES, image_files, list_folder
-from kramar.data.listing import Listing, PhotoFile
+from kramar.data.folders import PHOTO_SUFFIXES, list_folder, search
+from kramar.data.listing import Listing, NoPhoto, PhotoFile, mendable
 from kramar.errors import DataError
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="names or links that Windows does not have")
@@ -77,11 +77,18 @@ def test_toy_trains_are_a_class(tmp_path: Path) -> None:
 
 
 def test_what_is_no_labelled_photo_is_left_out_by_kind(tmp_path: Path) -> None:
-    names = ("A/.DS_Store", "A/._1.jpg", "A/Thumbs.db", "A/desktop.ini", "A/noending")
-    fill(tmp_path, "A/1.jpeg", *names, "stray.jpg", ".git/config", ".git/2.jpg")
+    hidden = ("A/.DS_Store", "A/._1.jpg", "A/Thumbs.db", "A/Desktop.ini")
+    others = ("A/noending", "A/notes.txt")
+    fill(tmp_path, "A/1.jpeg", *hidden, *others, "stray.jpg", ".git/config", ".git/2.jpg")
+    (tmp_path / "A" / ".#2.jpg").symlink_to("ann@desk.4711")  # how Emacs marks a file that is open
     listing = list_folder(tmp_path)
     assert [row.image for row in listing.rows] == ["A/1.jpeg"]
-    assert left_out(listing) == {**dict.fromkeys((*names, ".git"), "not_an_image"), "stray.jpg": "no_label"}
+    assert left_out(listing) == {
+        **dict.fromkeys((*hidden, ".git", "A/.#2.jpg"), "hidden"),
+        **dict.fromkeys(others, "not_an_image"),
+        "stray.jpg": "no_label",
+    }
+    assert [out.image for out in mendable(listing.left_out)] == [*others, "stray.jpg"], "what --strict fails for"
 
 
 def test_photos_directly_in_a_split_have_no_label(tmp_path: Path) -> None:
@@ -167,9 +174,40 @@ def test_columns_are_for_tables(tmp_path: Path) -> None:
         list_folder(tmp_path, {"image": "photo"})
 
 
-def test_image_files_need_no_labels(tmp_path: Path) -> None:
-    fill(tmp_path, "2.jpg", "A/B/1.jpg", "notes.txt")
-    assert image_files(tmp_path) == [tmp_path / "2.jpg", tmp_path / "A" / "B" / "1.jpg"]
+def test_a_search_needs_no_labels(tmp_path: Path) -> None:
+    fill(tmp_path, "2.jpg", "A/B/1.jpg", "notes.txt", "A/.DS_Store")
+    photos, others = search(tmp_path)
+    paths = [tmp_path / "2.jpg", tmp_path / "A" / "B" / "1.jpg"]
+    assert photos == [(str(path), PhotoFile(path)) for path in sorted(paths)]
+    assert {out.image: out.kind for out in others} == {"notes.txt": "not_an_image", "A/.DS_Store": "hidden"}
+
+
+@posix_only
+def test_a_search_has_a_place_for_what_may_hide_photos(tmp_path: Path) -> None:
+    fill(tmp_path, "A/1.jpg", "B/3.jpg")
+    (tmp_path / "A" / "0.jpg").symlink_to("gone.jpg")
+    (tmp_path / "A" / "2.jpg").symlink_to("2.jpg")
+    (tmp_path / "A" / "up").symlink_to(tmp_path)
+    photos, others = search(tmp_path)
+    assert photos == [
+        (str(tmp_path / "A" / "0.jpg"), NoPhoto("missing", "the link leads nowhere")),
+        (str(tmp_path / "A" / "1.jpg"), PhotoFile(tmp_path / "A" / "1.jpg")),
+        (str(tmp_path / "A" / "2.jpg"), NoPhoto("symlink_loop", "the link leads to itself")),
+        (str(tmp_path / "A" / "up"), NoPhoto("symlink_loop", "the link leads to a folder that it is in")),
+        (str(tmp_path / "B" / "3.jpg"), PhotoFile(tmp_path / "B" / "3.jpg")),
+    ]
+    assert others == []
+
+
+def test_a_search_has_a_place_for_a_closed_folder(unprivileged: Path) -> None:
+    photos, others = search(unprivileged)
+    assert photos == [
+        (str(unprivileged / "A" / "1.jpg"), PhotoFile(unprivileged / "A" / "1.jpg")),
+        (str(unprivileged / "closed"), NoPhoto("unreadable", "the folder cannot be opened (Permission denied)")),
+    ]
+    assert others == []
+    with pytest.raises(DataError, match="closed: the folder cannot be opened"):
+        search(unprivileged / "closed")
 
 
 def test_kramars_own_runs_inside_the_data_are_not_data(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_an_unknown_kind_of_file(tmp_path: Path) -> None:
     ("names", "expected"),
     [
         ((), "found nothing; check the path"),
-        (("A/notes.doc", "b.doc", ".DS_Store"), "found none but 3 not_an_image; check the path"),
+        (("A/notes.doc", "b.doc", ".DS_Store"), "found none but 1 hidden, 2 not_an_image; check the path"),
         (("1.jpg", "2.jpg"), "found none but 2 no_label; put the photos into a folder a class"),
         (("shop.csv", "A/b.doc"), "if shop.csv is the table of the photos, give "),
     ],

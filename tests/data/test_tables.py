@@ -204,7 +204,8 @@ def test_json_lines_without_the_column(shop: Path) -> None:
 
 def test_images_need_no_labels(shop: Path) -> None:
     path = table(shop, "photo;price\n1.jpg;1\n;2\nnone.jpg;3\n2.jpg\n")
-    images = list_images(path, {"image": "photo"})
+    images, warnings = list_images(path, {"image": "photo"})
+    assert warnings == []
     assert [name for name, _ in images] == ["1.jpg", "products.csv", "none.jpg", "products.csv"]
     assert images[0][1].read() == b"1.jpg"
     kinds = []
@@ -213,6 +214,11 @@ def test_images_need_no_labels(shop: Path) -> None:
             photo.read()
         kinds.append(caught.value.kind)
     assert kinds == ["no_image", "missing", "bad_row"]
+
+
+def test_images_of_a_table_whose_encoding_is_a_guess(shop: Path) -> None:
+    _, (warning,) = list_images(table(shop, "image,label\n1.jpg,Яблуко\n", encoding="cp1251"), {})
+    assert "not UTF-8, read as cp1251" in warning
 
 
 def test_images_of_an_empty_table(shop: Path) -> None:

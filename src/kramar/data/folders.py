@@ -10,12 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kramar.config import RUNS_FOLDER
-from kramar.data.listing import SPLIT_NAMES, Listing, PhotoFile, Row
+from kramar.data.listing import HIDDEN, SPLIT_NAMES, Listing, NoPhoto, Photo, PhotoFile, Row
 from kramar.data.tables import list_table
 from kramar.errors import DataError
-from kramar.records import LeftOut
+from kramar.records import LeftOut, writable
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
+# What Windows hides without a dot before the name.
+_HIDDEN_NAMES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
+_OTHER = "not_an_image"
+
+_Parts = tuple[str, ...]
 
 
 def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing:
@@ -43,7 +48,7 @@ def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing
     rows: list[Row] = []
     for parts, path in sorted(found.photos.items()):
         label = "/".join(parts[1:-1] if is_split else parts[:-1])
-        if _shown(parts) != "/".join(parts):
+        if writable("/".join(parts)) != "/".join(parts):
             found.leave_out(parts, "bad_name", "the name is not UTF-8; rename the file or its folder")
         elif label:
             split = splits[parts[0]] if is_split else ""
@@ -57,43 +62,73 @@ def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing
             f"{root}: the top folders {', '.join(splits)} are named like splits but are read as labels, "
             f"since {others} is beside them; move it away if they are splits"
         )
-    return Listing(rows, found.left_out, warnings, "folders" if is_split and rows else "")
+    return Listing(rows, _in_order(found.left_out), warnings, "folders" if is_split and rows else "")
 
 
-def image_files(root: Path) -> list[Path]:
-    """All photos in ``root`` and its folders, sorted by path. Raises DataError if it can't be opened."""
-    return [path for _, path in sorted(_walk(root).photos.items())]
+def search(root: Path) -> tuple[list[tuple[str, Photo]], list[LeftOut]]:
+    """All photos in ``root`` and its folders, labelled or not, by name and sorted by path; and what is none.
+
+    A link that leads nowhere or in a circle and a folder that cannot be opened may hide photos: each has a
+    ``NoPhoto``. Raises DataError where ``root`` cannot be opened.
+    """
+    found = _walk(root)
+    photos: dict[_Parts, Photo] = {parts: PhotoFile(path) for parts, path in found.photos.items()}
+    no_photos: list[LeftOut] = []
+    for parts, out in found.left_out.items():
+        if out.kind in (HIDDEN, _OTHER):
+            no_photos.append(out)
+        else:
+            photos[parts] = NoPhoto(out.kind, out.detail)
+    return [(str(root.joinpath(*parts)), photo) for parts, photo in sorted(photos.items())], no_photos
 
 
 @dataclass
 class _Found:
     """What is in a folder, by its path's parts below the root."""
 
-    photos: dict[tuple[str, ...], Path] = field(default_factory=dict)
-    parquet: dict[tuple[str, ...], Path] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    photos: dict[_Parts, Path] = field(default_factory=dict)
+    parquet: dict[_Parts, Path] = field(default_factory=dict)
+    left_out: dict[_Parts, LeftOut] = field(default_factory=dict)
 
-    def leave_out(self, parts: tuple[str, ...], kind: str, detail: str) -> None:
-        self.left_out.append(LeftOut(image=_shown(parts), kind=kind, detail=detail))
+    def leave_out(self, parts: _Parts, kind: str, detail: str) -> None:
+        self.left_out[parts] = LeftOut(image="/".join(parts), kind=kind, detail=detail)
 
-    def add(self, parts: tuple[str, ...], path: Path) -> None:
-        hidden = parts[-1].startswith(".")  # macOS leaves ._photo.jpg, which is no photo
-        if hidden or path.suffix.lower() not in PHOTO_SUFFIXES:
-            if not hidden and path.suffix.lower() == ".parquet":
-                self.parquet[parts] = path
-            self.leave_out(parts, "not_an_image", "hidden file" if hidden else "not named like a photo")
-        else:
+    def is_folder(self, parts: _Parts, entry: os.DirEntry[str]) -> bool:
+        """Whether ``entry`` is a folder to be searched; anything else is taken in."""
+        # macOS leaves ._photo.jpg, which is no photo.
+        if entry.name.startswith(".") or entry.name.lower() in _HIDDEN_NAMES:
+            self.leave_out(parts, HIDDEN, "hidden")
+            return False
+        try:
+            if entry.is_dir():
+                # kramar's own, where it was run inside the data
+                return parts != (RUNS_FOLDER,)
+            if entry.is_file():
+                self._add_file(parts, Path(entry.path))
+            elif entry.is_symlink():
+                self.leave_out(parts, "missing", "the link leads nowhere")
+            else:
+                self.leave_out(parts, _OTHER, "not a file")
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self.leave_out(parts, "symlink_loop", "the link leads to itself")
+            else:
+                self.leave_out(parts, "unreadable", f"cannot be opened: {error.strerror or error}")
+        return False
+
+    def _add_file(self, parts: _Parts, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix in PHOTO_SUFFIXES:
             self.photos[parts] = path
-
-
-def _shown(parts: tuple[str, ...]) -> str:
-    """The path as text that can be written anywhere: names that are not UTF-8 are escaped."""
-    return "/".join(parts).encode("utf-8", "backslashreplace").decode()
+            return
+        if suffix == ".parquet":
+            self.parquet[parts] = path
+        self.leave_out(parts, _OTHER, "not named like a photo")
 
 
 def _walk(root: Path) -> _Found:
     found = _Found()
-    folders: list[tuple[Path, tuple[str, ...], frozenset[tuple[int, int]]]] = [(root, (), frozenset())]
+    folders: list[tuple[Path, _Parts, frozenset[tuple[int, int]]]] = [(root, (), frozenset())]
     while folders:
         folder, parts, ancestors = folders.pop()
         try:
@@ -112,27 +147,13 @@ def _walk(root: Path) -> _Found:
             continue
         for entry in entries:
             inside = (*parts, entry.name)
-            try:
-                is_folder, is_file = entry.is_dir(), entry.is_file()
-            except OSError as error:
-                looped = error.errno == errno.ELOOP
-                kind, detail = ("symlink_loop", "the link leads to itself") if looped else ("unreadable", str(error))
-                found.leave_out(inside, kind, detail)
-                continue
-            if is_folder and not parts and entry.name == RUNS_FOLDER:
-                continue  # kramar's own, where it was run inside the data
-            if is_folder and entry.name.startswith("."):
-                found.leave_out(inside, "not_an_image", "hidden folder")
-            elif is_folder:
+            if found.is_folder(inside, entry):
                 folders.append((Path(entry.path), inside, ancestors | {identity}))
-            elif is_file:
-                found.add(inside, Path(entry.path))
-            elif entry.is_symlink():
-                found.leave_out(inside, "missing", "the link leads nowhere")
-            else:
-                found.leave_out(inside, "not_an_image", "not a file")
-    found.left_out.sort(key=lambda out: out.image)
     return found
+
+
+def _in_order(left_out: Mapping[_Parts, LeftOut]) -> list[LeftOut]:
+    return sorted(left_out.values(), key=lambda out: out.image)
 
 
 def _list_parts(root: Path, found: _Found, columns: Mapping[str, str]) -> Listing:
@@ -142,7 +163,7 @@ def _list_parts(root: Path, found: _Found, columns: Mapping[str, str]) -> Listin
     if len(places) > 1:
         raise DataError(
             f"{root}: expected Parquet files in one folder, found them in "
-            f"{', '.join(_shown(place) or '.' for place in places)}; give one of these folders"
+            f"{', '.join('/'.join(place) or '.' for place in places)}; give one of these folders"
         )
     listings = {path: list_table(path, columns) for path in files.values()}
     splits = {path: SPLIT_NAMES.get(re.split(r"[-_.]", path.name.lower())[0], "") for path in listings}
@@ -159,7 +180,7 @@ def _list_parts(root: Path, found: _Found, columns: Mapping[str, str]) -> Listin
         for path, listing in listings.items()
         for row in listing.rows
     ]
-    others = [out for out in found.left_out if out.image not in {_shown(parts) for parts in files}]
+    others = _in_order({parts: out for parts, out in found.left_out.items() if parts not in files})
     left_out = [out for listing in listings.values() for out in listing.left_out]
     warnings = [warning for listing in listings.values() for warning in listing.warnings]
     from_table = "table" if any(said.values()) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,8 @@ from kramar.errors import PhotoError
 from kramar.records import LeftOut
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# The kind of what a system leaves beside the user's own files (``.DS_Store``): told, but nothing that could be mended.
+HIDDEN = "hidden"
 
 
 class Photo(Protocol):
@@ -35,6 +38,18 @@ class PhotoFile:
             raise PhotoError("unreadable", f"cannot be opened: {error.strerror or error}") from error
         except ValueError as error:  # a NUL in the name
             raise PhotoError("unreadable", f"cannot be opened: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class NoPhoto:
+    """A place in a table or a folder where a photo was expected and none can be found."""
+
+    kind: str
+    detail: str
+
+    def read(self) -> bytes:
+        """Raises PhotoError, always."""
+        raise PhotoError(self.kind, self.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +84,8 @@ class Listing:
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     split_from: str = ""
+
+
+def mendable(left_out: Iterable[LeftOut]) -> list[LeftOut]:
+    """Those of ``left_out`` that ``--strict`` fails for: all but hidden files."""
+    return [out for out in left_out if out.kind != HIDDEN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -119,5 +120,6 @@ def write_manifest(entries: Sequence[Entry], path: Path) -> None:
         raise MissingExtra("train", "writing the manifest") from None
     names = ("image", "hash", "label", "category", "product", "split")
     table = pa.table({name: [getattr(entry, name) for entry in entries] for name in names})
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    # By bytes, since Arrow cannot name a path that is not UTF-8.
+    with replacing(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as file:
+        pq.write_table(table, file, compression="zstd")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kramar.errors import DataError, MissingExtra, PhotoError
+from kramar.records import writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def read_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dic
                     fields["image"] = fields["image"]["path"]
                 if content and held[offset]:
                     fields["photo"] = ParquetPhoto(path, number, content)
-                    fields["image"] = fields["image"] or f"{path.name}#{number}"
+                    fields["image"] = fields["image"] or f"{writable(path.name)}#{number}"
                 yield number, fields
                 number += 1
 
@@ -93,7 +95,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except ImportError:
         raise MissingExtra("train", "reading Parquet") from None
     try:
-        with pq.ParquetFile(path) as file:
+        # By bytes, since Arrow cannot name a path that is not UTF-8.
+        with pa.OSFile(os.fsencode(path)) as opened, pq.ParquetFile(opened) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         what = " ".join(str(error).split())

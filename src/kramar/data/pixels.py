@@ -6,6 +6,7 @@ Pillow and numpy only.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import struct
@@ -18,8 +19,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from kramar.data.listing import Photo
 from kramar.errors import PhotoError
 from kramar.records import ResizeRule
 
@@ -29,6 +31,16 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 _TRANSPARENT_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+# How a picture is turned that is stored in an orientation (EXIF 2.3, tag 274).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -82,8 +94,19 @@ def decode(data: bytes, short_side: int) -> Image.Image:
                 f"{width} x {height} pixels; at most {MAX_PIXELS:,} are read: shrink it first",
             )
         image.draft("RGB", (short_side, short_side))
-        image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(_upright(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """``image``, decoded and turned as its EXIF block says; as it is where that block is broken."""
+    image.load()
+    # Not ImageOps.exif_transpose: it writes the whole block anew, and fails where any of it is broken.
+    try:
+        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+        turn = _TURNS.get(orientation)
+    except Exception:  # the parser trips over anything, and whatever it is, the pixels are there
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 @contextmanager
@@ -107,6 +130,17 @@ def _photo_errors() -> Iterator[None]:
         struct.error,
     ) as error:
         raise PhotoError("unreadable", f"broken: {error or type(error).__name__}".splitlines()[0]) from error
+
+
+def short_side(photo: Photo) -> int:
+    """The shorter side of a photo in pixels, from its header; 0 where it cannot be read."""
+    with (
+        contextlib.suppress(PhotoError),
+        _photo_errors(),
+        Image.open(io.BytesIO(photo.read()), formats=FORMATS) as image,
+    ):
+        return min(image.size)
+    return 0
 
 
 def square(image: Image.Image, rule: ResizeRule) -> Pixels:
@@ -162,4 +196,4 @@ def as_image(photo: Any) -> Image.Image:
             raise PhotoError("unreadable", f"expected a uint8 array [h, w, 3], found {photo.dtype} {list(photo.shape)}")
         photo = Image.fromarray(photo)
     with _photo_errors():
-        return to_rgb(ImageOps.exif_transpose(photo))
+        return to_rgb(_upright(photo))

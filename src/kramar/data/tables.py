@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -14,8 +13,8 @@ from kramar.data import parquet
 from kramar.data.charset import encoding_of
 from kramar.data.columns import COLUMNS, Record, choose
 from kramar.data.delimited import delimited_rows
-from kramar.data.listing import SPLIT_NAMES, Listing, Photo, PhotoFile, Row
-from kramar.errors import DataError, PhotoError
+from kramar.data.listing import SPLIT_NAMES, Listing, NoPhoto, Photo, PhotoFile, Row
+from kramar.errors import DataError
 from kramar.records import LeftOut
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")
@@ -28,18 +27,6 @@ _DOWNLOADS = {
 
 class _CellError(Exception):
     """A cell that is no text."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoPhoto:
-    """A table's row in which no photo can be found."""
-
-    kind: str
-    detail: str
-
-    def read(self) -> bytes:
-        """Raises PhotoError, always."""
-        raise PhotoError(self.kind, self.detail)
 
 
 def list_table(path: Path, columns: Mapping[str, str]) -> Listing:
@@ -76,19 +63,20 @@ def list_table(path: Path, columns: Mapping[str, str]) -> Listing:
     return Listing(rows, left_out, warnings, "" if without_split else "table")
 
 
-def list_images(path: Path, columns: Mapping[str, str]) -> list[tuple[str, Photo]]:
-    """The image column of a table, labels or not: each row's name and photo, in the table's order.
+def list_images(path: Path, columns: Mapping[str, str]) -> tuple[list[tuple[str, Photo]], list[str]]:
+    """The image column of a table, labels or not: each row's name and photo, in its order; and warnings.
 
     A row in which no photo can be found has a ``NoPhoto``. Raises as ``list_table``, where there are no
     rows at all too.
     """
     images: list[tuple[str, Photo]] = []
-    for where, fields in _records(path, columns, ("image",), []):
+    warnings: list[str] = []
+    for where, fields in _records(path, columns, ("image",), warnings):
         image, photo = _photo(path, columns, where, fields)
         images.append((image, photo))
     if not images:
         raise DataError(f"{path}: expected rows with a photo, found no row")
-    return images
+    return images, warnings
 
 
 def _records(path: Path, columns: Mapping[str, str], required: Sequence[str], warnings: list[str]) -> Iterator[Record]:

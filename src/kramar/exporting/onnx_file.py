@@ -19,6 +19,7 @@ from kramar.runtime.session import Scores
 
 # What a float32 file may differ from its source in any probability.
 TOLERANCE = 1e-4
+OUTPUTS = ("probabilities", "logits", "embedding", "feature_map")
 
 
 def write(
@@ -36,7 +37,8 @@ def write(
     no label to give) and every probability within 1e-4. Raises ExportError otherwise.
     """
     with replacing(path) as temporary:
-        _assemble(converted, head, card, temporary)
+        _put_head(converted, head, temporary)
+        finish(temporary, card)
         return verify(Model(temporary), photos, source, progress)
 
 
@@ -64,35 +66,28 @@ def verify(model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floatin
     return Verification(photos=len(ours), label_differences=differing, largest_difference=difference)
 
 
-def _assemble(converted: Path, head: Linear, card: ModelCard, path: Path) -> None:
+def finish(path: Path, card: ModelCard) -> None:
+    """Turn the graph at ``path``, which has the output ``logits`` ``[N, C]``, into a model file with ``card``."""
     try:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
         raise MissingExtra("train", "writing a model file") from None
 
-    model = onnx.load(converted)
+    model = onnx.load(path)
     graph = model.graph
-    classes = len(head.bias)
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(head.weights, "head.weight"),
-            numpy_helper.from_array(head.bias, "head.bias"),
-            numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"),
-        ]
-    )
+    graph.initializer.append(numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"))
     graph.node.extend(
         [
-            helper.make_node("Gemm", ["embedding", "head.weight", "head.bias"], ["logits"], "head"),
             helper.make_node("Div", ["logits", "temperature"], ["calibrated_logits"], "calibrate"),
             helper.make_node("Softmax", ["calibrated_logits"], ["probabilities"], "softmax", axis=1),
         ]
     )
     outputs = {output.name: output for output in graph.output}
     for name in ("probabilities", "logits"):
-        outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", classes])
+        outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(card.classes)])
     del graph.output[:]
-    graph.output.extend(outputs[name] for name in ("probabilities", "logits", "embedding", "feature_map"))
+    graph.output.extend(outputs[name] for name in OUTPUTS if name in outputs)
     graph.name = "kramar"
     model.producer_name, model.producer_version = "kramar", card.kramar
     del model.metadata_props[:]
@@ -103,6 +98,23 @@ def _assemble(converted: Path, head: Linear, card: ModelCard, path: Path) -> Non
     del graph.value_info[:]
     helper.set_model_props(model, {"kramar": card.model_dump_json()})
     onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _put_head(converted: Path, head: Linear, path: Path) -> None:
+    try:
+        import onnx
+        from onnx import helper, numpy_helper
+    except ImportError:
+        raise MissingExtra("train", "writing a model file") from None
+
+    model = onnx.load(converted)
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(head.weights, "head.weight"), numpy_helper.from_array(head.bias, "head.bias")]
+    )
+    gemm = helper.make_node("Gemm", ["embedding", "head.weight", "head.bias"], ["logits"], "head")
+    model.graph.node.append(gemm)
+    model.graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", len(head.bias)]))
     onnx.save(model, path)
 
 

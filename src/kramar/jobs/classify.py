@@ -6,19 +6,21 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from kramar.data.folders import image_files
-from kramar.data.listing import Photo, PhotoFile
+from kramar.config import DEFAULT_TOP, whole_number
+from kramar.data.folders import search
+from kramar.data.listing import HIDDEN, NoPhoto, Photo, PhotoFile
 from kramar.data.tables import SUFFIXES as TABLE_SUFFIXES
 from kramar.data.tables import list_images
 from kramar.errors import DataError, InputError, MissingExtra
 from kramar.files import replacing
-from kramar.records import Prediction
+from kramar.progress import Progress, Silent
+from kramar.records import LeftOut, Prediction
 from kramar.runtime.model import Model
 
 COLUMNS = ("image", "label", "probability", "category", "decision", "set", "unknown_score", "error")
@@ -44,69 +46,109 @@ def classify(
     photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
-    top: int = 5,
+    top: int = DEFAULT_TOP,
     columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Prediction]:
     """Predictions for photo files, folders, glob patterns and tables, as they are made.
 
     Args:
         model: a model file, or an open one.
-        photos: what to classify; folders are searched in depth, tables give their ``image`` column.
+        photos: what to classify; folders are searched in depth, tables give their ``image`` column. Links and folders
+            that lead nowhere are predictions with ``error``; files that are no photos are counted to ``progress``.
         out: a ``.csv``, ``.jsonl`` or ``.parquet`` file to write them to as well; it is there when the last is made.
         top: how many of the most probable labels each prediction lists.
         columns: the table's column names by kramar's.
+        strict: raise DataError after the last prediction where any has an ``error``; ``out`` is written all the same.
+        progress: who listens; nobody by default.
 
     Raises:
-        InputError: before the first prediction, where an argument names nothing. Single unreadable photos are
-            predictions with ``error``.
+        InputError: before the first prediction, where an argument names nothing.
     """
-    if top < 1:
-        raise InputError(f"--top: expected 1 or more, found {top}")
+    top = whole_number(top, "--top", 1)
     opened = model if isinstance(model, Model) else Model(model)
     given = [photos] if isinstance(photos, str | os.PathLike) else photos
-    sources = [_source(os.fspath(argument), columns or {}) for argument in given]
-    if not sources:
+    listener = progress or Silent()
+    named = [photo for argument in given for photo in _listed(os.fspath(argument), columns or {}, listener)]
+    if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
     writer = _writer(Path(out)) if out is not None else _nowhere()
-    return _predict(opened, (photo for source in sources for photo in source()), top, writer)
+    return _predict(opened, named, top, writer, listener, strict=strict)
 
 
 def _predict(
-    model: Model, photos: Iterable[Named], top: int, writer: AbstractContextManager[Write]
+    model: Model,
+    photos: Sequence[Named],
+    top: int,
+    writer: AbstractContextManager[Write],
+    listener: Progress,
+    *,
+    strict: bool,
 ) -> Iterator[Prediction]:
-    with writer as write:
+    bad = 0
+    with writer as write, listener.stage("Classifying photos", len(photos)) as advance:
         for photo, found in model.stream_scores(photos):
-            name = photo.name if isinstance(photo, Named) else ""
             prediction = (
-                Prediction(image=name, error=str(found))
+                Prediction(image=photo.name, error=str(found))
                 if isinstance(found, Exception)
-                else model.predict(name, found, top)
+                else model.predict(photo.name, found, top)
             )
             write(prediction)
+            bad += bool(prediction.error)
+            advance(1)
             yield prediction
+    if strict and bad:
+        raise DataError(
+            f"--strict, and {bad:,} of {len(photos):,} photos could not be read: their rows say why; "
+            "mend or remove them, or leave --strict away"
+        )
 
 
-def _source(argument: str, columns: Mapping[str, str]) -> Callable[[], Iterable[Named]]:
-    """What one argument stands for, looked up when its turn comes. Raises DataError where it is nothing."""
+def _listed(argument: str, columns: Mapping[str, str], listener: Progress) -> list[Named]:
+    """The photos that one argument stands for. Raises DataError where it is nothing."""
     path = Path(argument)
-    if path.is_dir():
-        if next(iter(image_files(path)), None) is None:
-            raise DataError(f"{argument}: expected photos in the folder, found none")
-        return lambda: (Named(_text_of(file), PhotoFile(file)) for file in image_files(path))
-    if path.is_file():
-        if path.suffix.lower() in TABLE_SUFFIXES:
-            listed = list_images(path, columns)
-            return lambda: (Named(image, photo) for image, photo in listed)
-        return lambda: [Named(_text_of(argument), PhotoFile(path))]
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise DataError(f"{argument}: cannot be opened ({error.strerror or error})") from error
+    if is_folder:
+        return _in_folder(path, listener)
+    if is_file and path.suffix.lower() in TABLE_SUFFIXES:
+        return _in_table(path, columns, listener)
+    if is_file:
+        return [Named(argument, PhotoFile(path))]
+    if path.is_symlink():  # one of the names that a shell's pattern found, most likely
+        return [Named(argument, NoPhoto("missing", "the link leads to no file"))]
     # A shell that finds nothing passes the pattern on; and some users have none that expands them.
     if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return lambda: (named for match in matches for named in _source(match, columns)())
+        return [photo for match in matches for photo in _listed(match, columns, listener)]
     raise DataError(f"{argument}: no such photo, folder or table, and no photo fits it as a pattern")
 
 
-def _text_of(path: str | Path) -> str:
-    """The path as text that any file can hold: bytes of a name that are not UTF-8 are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def _in_table(table: Path, columns: Mapping[str, str], listener: Progress) -> list[Named]:
+    images, warnings = list_images(table, columns)
+    for warning in warnings:
+        listener.say(f"Warning: {warning}")
+    return [Named(image, photo) for image, photo in images]
+
+
+def _in_folder(folder: Path, listener: Progress) -> list[Named]:
+    photos, others = search(folder)
+    if not photos:
+        found = f"none but {_counted(others)}" if others else "none"
+        tables = [folder / out.image for out in others if out.image.lower().endswith(TABLE_SUFFIXES)]
+        advice = f"if {tables[0].name} is the table of the photos, give {tables[0]}" if tables else "check the path"
+        raise DataError(f"{folder}: expected photos in the folder, found {found}; {advice}")
+    if others:
+        listener.say(f"{folder}: left out {_counted(others)}")
+    return [Named(name, photo) for name, photo in photos]
+
+
+def _counted(others: Sequence[LeftOut]) -> str:
+    hidden = sum(out.kind == HIDDEN for out in others)
+    counts = {"not named like photos": len(others) - hidden, "hidden": hidden}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 @contextmanager
@@ -164,7 +206,11 @@ def _parquet(path: Path) -> Iterator[Write]:
     numbers = {"probability": pa.float64(), "unknown_score": pa.float64()}
     schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
     waiting: list[dict[str, Any]] = []
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(os.fsencode(temporary), "wb") as file,  # by bytes, since Arrow names no path that is not UTF-8
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(waiting, schema))

@@ -6,9 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from kramar.config import parse_seed
 from kramar.data import manifest
 from kramar.data.listing import SPLIT_NAMES
 from kramar.data.manifest import Entry
@@ -29,6 +31,7 @@ class Evaluation(Record):
 
     Attributes:
         split: the part that was scored, or ``all``.
+        decisions: how the decisions of the model file did; None until model files carry some, as in ``run.json``.
         warnings: what the user should know, such as labels that the model does not have.
     """
 
@@ -37,6 +40,7 @@ class Evaluation(Record):
     split: str
     photos: int
     metrics: Metrics
+    decisions: dict[str, Any] | None = None
     classes: list[ClassScore]
     confusions: list[Confusion]
     mistakes: list[Mistake]
@@ -52,40 +56,51 @@ def evaluate(
     *,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score ``model`` on the labelled photos in ``data``.
 
-    Where the data has a split of its own, or is what the model was trained on, its test part is scored unless
-    ``split`` names another (``train``, ``val``, ``test`` or ``all``). Photos whose label the model does not have
-    count as mistakes.
+    Photos whose label the model does not have count as mistakes.
 
-    Raises InputError where the data or the model file cannot be used.
+    Args:
+        model: a model file, or an open one.
+        data: labelled photos: a folder or a table.
+        split: ``train``, ``val``, ``test`` or ``all``; by default the test part where the data has a split of its
+            own, or is what the model was trained on, and else all of it.
+        columns: the table's column names by kramar's.
+        seed: of the intervals' bootstrap; by default the model's own, which gives its run's intervals again.
+        strict: fail where any photo, row or file has to be left out.
+        progress: who listens; nobody by default.
+
+    Raises:
+        InputError: the data or the model file cannot be used.
     """
     listener = progress or Silent()
     opened = model if isinstance(model, Model) else Model(model)
+    seed = opened.card.seed if seed is None else parse_seed(seed)
     source = Path(data)
     listing = list_photos(source, dict(columns or {}))
     listed, left_out = manifest.hash_photos(listing, listener)
     entries, part = _part(listed, opened.card, source, split)
-    left_out = [*listing.left_out, *left_out]
     scores: list[Scores] = []
     read = []
+    unread = []
     with listener.stage("Classifying photos", len(entries)) as advance:
         answers = opened.stream_scores(entry.photo for entry in entries)
         for entry, (_, found) in zip(entries, answers, strict=True):
             if isinstance(found, Exception):
-                left_out.append(LeftOut(image=entry.image, kind=found.kind, detail=str(found)))
+                unread.append(LeftOut(image=entry.image, kind=found.kind, detail=str(found)))
             else:
                 read.append(entry)
                 scores.append(found)
             advance(1)
+    left_out = [*listing.left_out, *left_out, *unread]
     if strict:
         refuse(left_out, source)
     if not read:
-        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {left_out[0].detail}")
+        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {unread[0].detail}")
     scored = Scored.of(
         np.stack(scores), [entry.label for entry in read], opened.classes, [entry.group for entry in read]
     )

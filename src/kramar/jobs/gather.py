@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
+from kramar.data.listing import mendable
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.errors import DataError
@@ -47,7 +48,8 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
 
 
 def refuse(left_out: Sequence[LeftOut], source: Path) -> None:
-    """Raise DataError for the first of ``left_out``, if there is one: what ``--strict`` asks for."""
+    """Raise DataError for the first of ``left_out`` that a user could mend, if there is one: what ``--strict`` asks."""
+    left_out = mendable(left_out)
     if left_out:
         first = left_out[0]
         raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from kramar.config import RUNS_FOLDER
 from kramar.errors import InputError, MissingExtra, OutputError, RunFolderError
 from kramar.files import make_folder, output_error, remove_leftovers, write_text
 from kramar.models.engines import Choice
@@ -62,6 +63,7 @@ class Plan(Record):
         spent: wall seconds so far, over all resumes.
         choice: the engine, once chosen.
         photos: how many photos the budget allows, once decided.
+        trials: which trials the budget allows, once decided, and how long each of them was expected to take.
     """
 
     options: dict[str, str]
@@ -71,6 +73,7 @@ class Plan(Record):
     spent: float = 0.0
     choice: Choice | None = None
     photos: int | None = None
+    trials: dict[str, float] | None = None
 
 
 class RunFolder:
@@ -88,9 +91,15 @@ class RunFolder:
         """Wall seconds spent on this run, resumes included."""
         return self.plan.spent + time.monotonic() - self._since
 
-    def choose(self, *, choice: Choice | None = None, photos: int | None = None) -> None:
+    def choose(
+        self,
+        *,
+        choice: Choice | None = None,
+        photos: int | None = None,
+        trials: Mapping[str, float] | None = None,
+    ) -> None:
         """Record choices before they are acted on, so that a resumed run repeats them."""
-        changes = {"choice": choice, "photos": photos}
+        changes = {"choice": choice, "photos": photos, "trials": trials}
         self._save({name: value for name, value in changes.items() if value is not None})
 
     def _save(self, changes: Mapping[str, object]) -> None:
@@ -131,7 +140,7 @@ class RunFolder:
     def _log(self, message: str) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            with (self.path / "run.log").open("a", encoding="utf-8") as log:
+            with (self.path / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(f"{stamp} {message}\n")
         except OSError as error:
             raise output_error(self.path / "run.log", error) from error
@@ -142,15 +151,35 @@ class RunFolder:
         return Run(self.path, record)
 
 
+def name_of(data: Path) -> str:
+    """What a run of ``data`` is called by default."""
+    place = data if data.name not in ("", "..") else data.resolve()
+    return place.stem if place.is_file() else place.name
+
+
 def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | None:
     """The run in ``path`` if it is finished, None if there is none or a part of one.
+
+    Raises RunFolderError where ``path`` holds something else: another folder, or a run of other data or options.
+    """
+    if not holds(path, options, fingerprint, ("run.json", "model.onnx", "report.html", "manifest.parquet")):
+        return None
+    try:
+        record = RunRecord.model_validate_json((path / "run.json").read_text(encoding="utf-8"))
+    except ValidationError:
+        return None
+    return Run(path, record, was_finished=True)
+
+
+def holds(path: Path, options: Mapping[str, str], fingerprint: str, files: Sequence[str]) -> bool:
+    """Whether ``path`` is a run of these options and data that has come as far as all of ``files``.
 
     Raises RunFolderError where ``path`` holds something else: another folder, or a run of other data or options.
     """
     if path.is_file():
         raise OutputError(f"{path}: a file is where the run folder should be; choose another place with --out")
     if not path.is_dir() or not any(entry for entry in path.iterdir() if not entry.name.startswith(".")):
-        return None
+        return False
     try:
         plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -169,13 +198,7 @@ def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | 
             f"{path}: holds a run of other data ({plan.source}, or the photos have changed since); "
             "use a new --out, or delete it"
         )
-    if not all((path / name).is_file() for name in ("run.json", "model.onnx", "report.html", "manifest.parquet")):
-        return None
-    try:
-        record = RunRecord.model_validate_json((path / "run.json").read_text(encoding="utf-8"))
-    except ValidationError:
-        return None
-    return Run(path, record, was_finished=True)
+    return all((path / name).is_file() for name in files)
 
 
 @contextmanager
@@ -232,3 +255,5 @@ def _vacate(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.rmdir()
+        if path.parent.name == RUNS_FOLDER:
+            path.parent.rmdir()

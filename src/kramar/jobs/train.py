@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, RUNS_FOLDER, TrainConfig, duration, parse_duration
+from kramar.config import (
+    DEFAULT_BACKBONE,
+    DEFAULT_BUDGET,
+    DEFAULT_SEED,
+    RUNS_FOLDER,
+    TrainConfig,
+    duration,
+    parse_duration,
+)
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
@@ -22,7 +30,7 @@ from kramar.exporting import onnx_file
 from kramar.files import replacing, write_text
 from kramar.jobs.account import Outcome, Thumbnails, account, samples, seconds
 from kramar.jobs.gather import Gathered, categories, gather, refuse
-from kramar.jobs.run import Run, RunFolder, finished, opened
+from kramar.jobs.run import Run, RunFolder, finished, name_of, opened
 from kramar.models import backbones, engines, features
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
@@ -50,7 +58,7 @@ def train(
     *,
     budget: str | float = DEFAULT_BUDGET,
     backbone: str = DEFAULT_BACKBONE,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
@@ -83,7 +91,7 @@ def train(
         columns=dict(columns or {}),
     )
     source = Path(data)
-    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / _name_of(source)
+    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / name_of(source)
     listener = progress or Silent()
     started = time.monotonic()
     network = backbones.find(config.backbone)
@@ -264,11 +272,6 @@ class _Training:
         verification = onnx_file.write(converted.path, head, card, path, photos, source, self._run)
         _link(path, self._run.path / "model.onnx")
         return verification
-
-
-def _name_of(data: Path) -> str:
-    place = data if data.name not in ("", "..") else data.resolve()
-    return place.stem if place.is_file() else place.name
 
 
 def _part(entries: Sequence[Entry], store: FeatureStore, classes: Sequence[str]) -> Part:

@@ -1,27 +1,22 @@
-"""From a backbone's PyTorch weights to ONNX, once, in a process of its own.
+"""From a backbone's PyTorch weights to ONNX, once, in a process of its own: `kramar.models.conversion`.
 
-``python -m kramar.models.convert NAME OUT.onnx RATE.json``: PyTorch takes seconds to load and over a gigabyte,
-which a run that finds the converted file in the cache never pays.
+PyTorch takes seconds to load and over a gigabyte, which a run that finds the converted file in the cache never pays.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kramar.config import cores
 from kramar.errors import FailedError, MissingExtra
-from kramar.files import replacing
-from kramar.models.backbones import Backbone, find
+from kramar.files import make_folder
+from kramar.models.backbones import Backbone
 
 if TYPE_CHECKING:
     import torch
 
-OPSET = 18
 # Changes with anything that changes what the converted file computes.
 GRAPH = "last-stages-v1"
 
@@ -68,53 +63,14 @@ def load_torch(backbone: Backbone) -> torch.nn.Module:
 
 
 def convert(backbone: Backbone, path: Path, rate: Path) -> None:
-    """Leave the ONNX file at ``path`` and PyTorch's own speed, photos a second, at ``rate``."""
-    with replacing(path) as temporary:
-        command = [sys.executable, "-m", "kramar.models.convert", backbone.name, str(temporary), str(rate)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise FailedError(f"converting {backbone.name} to ONNX failed: {last}")
+    """Leave the ONNX file at ``path`` and PyTorch's own speed (`engines.TorchRate`) at ``rate``.
 
-
-def _main(name: str, path: str, rate: str) -> None:
-    import torch
-
-    backbone = find(name)
-    size = backbone.resize.size
-    module = load_torch(backbone)
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    torch.onnx.export(
-        module,
-        (example,),
-        path,
-        input_names=["images"],
-        output_names=["feature_map", "embedding"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        dynamo=True,
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-    )
-    torch.set_num_threads(cores())
-    Path(rate).write_text(json.dumps(_rate(module, size)), encoding="utf-8")
-
-
-def _rate(module: torch.nn.Module, size: int, batch: int = 8, seconds: float = 1.5) -> float:
-    import torch
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.zeros((batch, size, size, 3), dtype=torch.uint8)
-    done = 0
-    with torch.inference_mode():
-        module(images.to(device))
-        start = time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            module(images.to(device))[1].cpu()
-            done += batch
-    return done / (time.perf_counter() - start)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    Where another process is at it already, waits for that one's file. Raises OutputError, or FailedError with the
+    process's last words.
+    """
+    make_folder(path.parent)
+    command = [sys.executable, "-m", "kramar.models.conversion", backbone.name, str(path), str(rate)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise FailedError(f"converting {backbone.name} to ONNX failed: {last}")

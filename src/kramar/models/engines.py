@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
-import json
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from kramar.records import Record
 from kramar.runtime.session import OnnxSession, Scores
 
 BATCH = 8
+FLOAT32 = "float32"
 _PROBE_SECONDS = 1.5
 # PyTorch costs seconds and half a gigabyte to load: it must be well ahead to be worth it.
 _TORCH_LEAD = 1.15
@@ -83,6 +84,37 @@ class OpenVinoEngine:
         return np.array(result[self._output])
 
 
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Keep a GPU from rounding to TF32, by default PyTorch's way with convolutions: 10 bits of mantissa, not 23.
+
+    The settings are the whole process's, so they are given back as they were.
+    """
+    from torch.backends import cuda, cudnn
+
+    settings: tuple[Any, ...] = (cudnn.conv, cuda.matmul)  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
+
+
+def _torch_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def torch_precision() -> str:
+    """What `TorchEngine` computes in here; a GPU is part of it, since it does not give a processor's last bits."""
+    device = _torch_device()
+    return FLOAT32 if device == "cpu" else f"{FLOAT32}-{device}"
+
+
 class TorchEngine:
     """PyTorch in channels-last layout: the way onto a GPU."""
 
@@ -92,14 +124,15 @@ class TorchEngine:
     def __init__(self, converted: Path, backbone: Backbone) -> None:  # noqa: ARG002 - engines open alike
         import torch
 
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision = torch_precision()
+        self._device = torch.device(_torch_device())
         self._module = load_torch(backbone).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, images: Pixels) -> Scores:
         """See Engine."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _whole_float32():
             embedding: Scores = self._module(torch.from_numpy(images).to(self._device))[1].float().cpu().numpy()
             return embedding
 
@@ -110,12 +143,22 @@ ENGINES: dict[str, Callable[[Path, Backbone], Engine]] = {
 
 
 class Choice(Record):
-    """Which engine runs the backbone here, and how fast each was on ready photos (photos a second)."""
+    """Which engine runs the backbone here, and how fast each was on ready photos (photos a second).
+
+    ``precision`` names the device too, where that is not the processor.
+    """
 
     engine: str
     version: str
-    precision: str = "float32"
+    precision: str = FLOAT32
     rates: dict[str, float]
+
+
+class TorchRate(Record):
+    """How fast PyTorch was while it was loaded for the conversion, in photos a second, and in which precision."""
+
+    precision: str
+    rate: float
 
 
 class Converted(Record):
@@ -131,39 +174,72 @@ def prepare(backbone: Backbone, progress: Progress) -> Converted:
     weights = weights_hash(backbone.weights_file())
     path = cache_folder() / "backbones" / f"{backbone.name}-{GRAPH}-{weights}-{backbone.resize.size}px.onnx"
     if not path.is_file():
-        progress.say(f"Converting {backbone.name} to ONNX (once)")
+        progress.say(f"Converting {backbone.name} to ONNX (about 20 s, once)")
         convert(backbone, path, _torch_rate(path))
     return Converted(path=path, weights=weights)
 
 
+def _machine() -> str:
+    return f"{platform.node()}-{platform.machine()}-{cores()}"
+
+
 def _torch_rate(converted: Path) -> Path:
-    return converted.with_suffix(".torch-rate.json")
+    # Of this machine: another that shares the cache may have no GPU.
+    return converted.with_suffix(f".torch-rate.{_machine()}.json")
+
+
+def _torch_here(converted: Path) -> TorchRate | None:
+    """PyTorch's rate on this machine; None where it was not measured, or on a GPU that is not there now."""
+    if not _torch_rate(converted).is_file():
+        return None
+    found = TorchRate.model_validate_json(_torch_rate(converted).read_text(encoding="utf-8"))
+    # Only a GPU has to be looked for: that takes PyTorch, which is costly to load.
+    return found if found.precision == FLOAT32 or found.precision == torch_precision() else None
 
 
 def choose(backbone: Backbone, converted: Converted, progress: Progress) -> Choice:
     """The fastest engine on this machine: measured once, then remembered, so that runs share one feature cache."""
     engines = ["onnxruntime"] + [name for name in ("openvino",) if importlib.util.find_spec(name)]
-    versions = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in engines)
-    machine = f"{platform.node()}-{platform.machine()}-{cores()}"
-    remembered = converted.path.with_suffix(f".{versions}.{machine}.json")
+    versions = [f"{name}-{importlib.metadata.version(name)}" for name in engines]
+    torch = _torch_here(converted.path)
+    if torch and torch.precision != FLOAT32:
+        versions.append(f"torch-{importlib.metadata.version('torch')}-{torch.precision}")
+    remembered = converted.path.with_suffix(f".{'-'.join(versions)}.{_machine()}.json")
     if remembered.is_file():
-        return Choice.model_validate_json(remembered.read_text(encoding="utf-8"))
+        choice = Choice.model_validate_json(remembered.read_text(encoding="utf-8"))
+        if is_installed(choice):
+            return choice
     progress.say("Measuring which runtime is fastest here (once)")
     rates = {name: bare_rate(ENGINES[name](converted.path, backbone), backbone.resize.size) for name in engines}
-    if _torch_rate(converted.path).is_file():
-        rates["torch"] = json.loads(_torch_rate(converted.path).read_text(encoding="utf-8"))
-    best = max(rates, key=lambda name: rates[name] / (_TORCH_LEAD if name == "torch" else 1.0))
-    choice = Choice(engine=best, version=importlib.metadata.version(best), rates=rates)
+    precisions = dict.fromkeys(engines, FLOAT32)
+    if torch:
+        rates["torch"], precisions["torch"] = torch.rate, torch.precision
+    lead = sorted(rates, key=lambda name: rates[name] / (_TORCH_LEAD if name == "torch" else 1.0), reverse=True)
+    choices = (
+        Choice(
+            engine=name,
+            version=importlib.metadata.version(name),
+            precision=precisions[name],
+            rates=rates,
+        )
+        for name in lead
+    )
+    choice = next(choice for choice in choices if is_installed(choice))
     write_text(remembered, choice.model_dump_json())
     return choice
 
 
 def is_installed(choice: Choice) -> bool:
-    """Whether the engine of an earlier choice is there in the same version: another would mix two in one store."""
+    """Whether the engine of an earlier choice is there in the same version, and on the same device.
+
+    Another would mix two in one store.
+    """
     try:
-        return importlib.metadata.version(choice.engine) == choice.version
+        if importlib.metadata.version(choice.engine) != choice.version:
+            return False
     except importlib.metadata.PackageNotFoundError:
         return False
+    return choice.engine != "torch" or choice.precision == torch_precision()
 
 
 def bare_rate(engine: Engine, size: int, seconds: float = _PROBE_SECONDS) -> float:

@@ -1,25 +1,27 @@
-"""The cache of embeddings: each photo once, shared by all runs.
+"""The cache of what was computed from photos: each photo once, shared by all runs.
 
-A store is two files that only grow: ``embeddings.f32`` (rows of float32, read memory-mapped) and ``photos.sha256``
-(the photos' hashes, in the same order). Rows are synced before their hashes are written, so a hash means that its
+A store is two files that only grow: the rows (of one type and shape, read memory-mapped) and ``photos.sha256`` (the
+photos' hashes, in the same order). Rows are synced before their hashes are written, so a hash means that its
 row is whole; what a killed run left beyond that is overwritten by the next append. Several processes may fill one
 store at the same time: each append holds the lock, and takes in what the others have added.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from kramar.config import cores
 from kramar.errors import MissingExtra
 from kramar.files import make_folder, output_error, write_text
 from kramar.records import Record
-from kramar.runtime.session import Scores
 
 try:
     from filelock import FileLock
@@ -28,17 +30,19 @@ except ImportError:
 
 _HASH_BYTES = 32
 
+Number = TypeVar("Number", bound=np.generic)
 
-class FeatureStore:
-    """The embeddings of one backbone, weights, pixel rule, runtime and precision."""
 
-    def __init__(self, folder: Path, width: int) -> None:
-        """The store in ``folder`` for embeddings of ``width`` numbers. Raises OutputError."""
+class RowStore(Generic[Number]):
+    """One array a photo."""
+
+    def __init__(self, folder: Path, name: str, shape: tuple[int, ...], dtype: type[Number]) -> None:
+        """The store in ``folder``, its rows in the file ``name``. Raises OutputError."""
         make_folder(folder)
-        self._rows_path = folder / "embeddings.f32"
+        self._rows_path = folder / name
         self._hashes_path = folder / "photos.sha256"
-        self._width = width
-        self._rates_path = folder / "rates.json"
+        self._shape, self._dtype = shape, dtype
+        self._row_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         self._lock = FileLock(folder / "lock")
         self._rows: dict[bytes, int] = {}
         self._read = 0
@@ -53,7 +57,7 @@ class FeatureStore:
         """Take in the photos that any process has added since this one last looked."""
         whole = min(
             self._hashes_path.stat().st_size // _HASH_BYTES,
-            self._rows_path.stat().st_size // (4 * self._width),
+            self._rows_path.stat().st_size // self._row_bytes,
         )
         with self._hashes_path.open("rb") as file:
             file.seek(self._read * _HASH_BYTES)
@@ -68,8 +72,8 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def append(self, hashes: Sequence[str], embeddings: Scores) -> None:
-        """Commit embeddings, float32 ``[N, width]``, of the photos with these hashes. Raises OutputError.
+    def append(self, hashes: Sequence[str], arrays: npt.NDArray[Any]) -> None:
+        """Commit ``arrays``, ``[N, ...]``, one for each of the photos with these hashes. Raises OutputError.
 
         A photo that is there already, or earlier in ``hashes``, keeps its row.
         """
@@ -80,21 +84,37 @@ class FeatureStore:
                 for place, photo_hash in enumerate(hashes):
                     if photo_hash not in self:
                         new.setdefault(bytes.fromhex(photo_hash), place)
-                rows = embeddings[list(new.values())].astype(np.float32).tobytes()
+                rows = arrays[list(new.values())].astype(self._dtype).tobytes()
                 # Hashes beyond the last whole row would come to name rows that are not theirs.
                 os.truncate(self._hashes_path, self._read * _HASH_BYTES)
-                _write_at(self._rows_path, self._read * 4 * self._width, rows)
+                _write_at(self._rows_path, self._read * self._row_bytes, rows)
                 _write_at(self._hashes_path, self._read * _HASH_BYTES, b"".join(new))
                 self._refresh()
         except OSError as error:
             raise output_error(self._rows_path, error) from error
 
-    def gather(self, hashes: Sequence[str]) -> Scores:
-        """Embeddings, float32 ``[N, width]``, of photos that are all in the store."""
+    def gather(self, hashes: Sequence[str]) -> npt.NDArray[Number]:
+        """Copies of the arrays, ``[N, ...]``, of photos that are all in the store."""
         if not hashes:
-            return np.zeros((0, self._width), np.float32)
-        mapped = np.memmap(self._rows_path, np.float32, "r", shape=(self._read, self._width))
-        return np.asarray(mapped[[self._rows[bytes.fromhex(h)] for h in hashes]])
+            return np.zeros((0, *self._shape), self._dtype)
+        return np.asarray(self.mapped()[self.places(hashes)])
+
+    def mapped(self) -> npt.NDArray[Number]:
+        """All arrays, memory-mapped and read-only. At least one photo must be in the store."""
+        return np.memmap(self._rows_path, self._dtype, "r", shape=(self._read, *self._shape))
+
+    def places(self, hashes: Sequence[str]) -> list[int]:
+        """Where in ``mapped`` the arrays of photos are that are all in the store."""
+        return [self._rows[bytes.fromhex(h)] for h in hashes]
+
+
+class FeatureStore(RowStore[np.float32]):
+    """The embeddings of one backbone, weights, pixel rule, runtime and precision, and how fast they came."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        """The store in ``folder`` for embeddings, float32 ``[width]``. Raises OutputError."""
+        super().__init__(folder, "embeddings.f32", (width,), np.float32)
+        self._rates_path = folder / "rates.json"
 
     def remember(self, rates: Rates) -> None:
         """Keep what a pass measured beside the embeddings."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor
 
 from kramar.records import CalibrationBin
 
@@ -16,24 +15,30 @@ RELIABILITY_SIDE = 300
 
 @dataclass(frozen=True, slots=True)
 class Waffle:
-    """A hundred squares as three paths in a box of 98 x 98: right, right within five guesses, neither."""
+    """A square a photo: ``counts`` and ``paths`` in a box of ``width`` x ``height``.
 
-    right: int
-    near: int
+    The keys, in the order of the squares, are those of ``right``, ``near`` (right within five guesses) and ``rest``
+    that have any.
+    """
+
+    of: int
+    counts: dict[str, int]
     paths: dict[str, str]
+    width: int
+    height: int
 
 
-def waffle(accuracy: float, top5: float) -> Waffle:
-    """Shares in [0, 1] as squares of a hundred, filled row by row."""
-    right = min(floor(100 * accuracy + 0.5), 100 if accuracy >= 1 else 99)
-    within = max(right, min(floor(100 * top5 + 0.5), 100 if top5 >= 1 else 99))
-    squares = [f"M{10 * (index % 10)} {10 * (index // 10)}h8v8h-8z" for index in range(100)]
-    paths = {
-        "right": "".join(squares[:right]),
-        "near": "".join(squares[right:within]),
-        "rest": "".join(squares[within:]),
-    }
-    return Waffle(right, within - right, paths)
+def waffle(right: int, within: int, of: int) -> Waffle:
+    """Of ``of`` photos (100 or 1,000), ``right`` and those ``within`` five guesses, filled row by row."""
+    columns = 10 if of <= 100 else 40
+    squares = [f"M{10 * (index % columns)} {10 * (index // columns)}h8v8h-8z" for index in range(of)]
+    ends = {"right": right, "near": max(right, within), "rest": of}
+    counts, paths, start = {}, {}, 0
+    for key, end in ends.items():
+        if end > start:
+            counts[key], paths[key] = end - start, "".join(squares[start:end])
+        start = end
+    return Waffle(of, counts, paths, 10 * columns - 2, 10 * -(-of // columns) - 2)
 
 
 def ticks(highest: int) -> list[int]:

@@ -33,6 +33,13 @@ class HeatMap:
     rows: list[list[Cell]]
     unlisted: int
 
+    @property
+    def levels(self) -> list[int]:
+        """The levels of its confusions, lightest first: what its legend has to explain."""
+        return sorted(
+            {cell.level for at, row in enumerate(self.rows) for to, cell in enumerate(row) if at != to and cell.level}
+        )
+
 
 def heat_map(
     confusions: Sequence[Confusion], classes: Sequence[ClassScore], limit: int = HEAT_CLASSES

@@ -14,7 +14,7 @@ from kramar.records import ClassScore, Mistake, RunRecord
 from kramar.report import charts
 from kramar.report.album import Album, shelves
 from kramar.report.confusion import heat_map
-from kramar.report.wording import FILTERS, PART_NAMES, count, headline, name
+from kramar.report.wording import FILTERS, PART_NAMES, STEPS, count, counted, headline, name, unit
 
 try:
     import jinja2
@@ -29,6 +29,8 @@ METRICS = (
     ("log_loss", "Log loss", "nats; lower is better"),
     ("calibration_error", "Calibration error", "lower is better"),
 )
+# With fewer categories, five guesses hold the right one almost always, whatever the model: run.json keeps the figure.
+TOP5_CLASSES = 11
 # What cannot stand in an HTML page: control characters, and the halves of surrogate pairs that Python puts
 # into file names that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -78,15 +80,24 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
         PicturedMistake(mistake, album.picture(mistake.image)) for mistake in record.mistakes[: extent.mistakes]
     ]
     filled = shelves(album, {score.label: samples.get(score.label, ()) for score in by_size})
+    with_top5 = record.data.classes >= TOP5_CLASSES
+    accuracy = top5 = waffle = None
+    if scores:
+        # One unit for the whole page: a photo is a photo in every sentence and square.
+        of = unit(scores.accuracy)
+        accuracy = headline(scores.accuracy, of)
+        top5 = headline(scores.top5, of) if with_top5 else None
+        waffle = charts.waffle(accuracy.about, top5.about if top5 else accuracy.about, of)
     environment = _environment()
     page = environment.get_template("template.html.j2").render(
         record=record,
         extent=extent,
         part=part,
         scores=scores,
-        headline=headline(scores.accuracy) if scores else None,
-        top5=headline(scores.top5) if scores and len(record.classes) > 5 else None,
-        waffle=charts.waffle(scores.accuracy.value, scores.top5.value) if scores else None,
+        headline=accuracy,
+        top5=top5,
+        with_top5=with_top5,
+        waffle=waffle,
         cautions=cautions(record),
         mistakes=mistakes,
         by_size=by_size,
@@ -96,10 +107,12 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
         skyline=charts.skyline([score.photos for score in by_size]),
         largest=max((sum(score.photos.values()) for score in by_size), default=0),
         parts=charts.PARTS,
+        parts_shown=[part for part in charts.PARTS if any(score.photos.get(part) for score in by_size)],
         reliability=charts.reliability(record.calibration),
         thirds=charts.thirds(record.calibration),
         heat=heat_map(record.confusions, record.classes),
-        metric_rows=METRICS,
+        metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
+        steps=STEPS,
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 
@@ -141,12 +154,12 @@ def cautions(record: RunRecord) -> list[str]:
     if part and unscored:
         listed = ", ".join(unscored[:5]) + (f" and {count(len(unscored) - 5)} more" if len(unscored) > 5 else "")
         found.append(
-            f"How well these are recognised is unknown, since no {PART_NAMES[part]} photo shows them: {listed}."
+            f"How well a category is recognised is unknown where no {PART_NAMES[part]} photo shows it: {listed}."
         )
     if record.verification.label_differences:
         found.append(
             f"The model file names another category than its source on "
-            f"{count(record.verification.label_differences)} of {count(record.verification.photos)} photos."
+            f"{count(record.verification.label_differences)} of {counted(record.verification.photos, 'photo')}."
         )
     return found
 

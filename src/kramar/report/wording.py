@@ -15,6 +15,30 @@ PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+# What is left out and why, in words that follow a number: for one, for several. Keys are ``left_out``'s kinds.
+KINDS = {
+    "unreadable": ("unreadable", "unreadable"),
+    "missing": ("missing", "missing"),
+    "too_large": ("too large", "too large"),
+    "not_an_image": ("not a photo", "not photos"),
+    "hidden": ("hidden", "hidden"),
+    "no_label": ("without a label", "without a label"),
+    "no_image": ("without a photo's name", "without a photo's name"),
+    "bad_name": ("with an unreadable name", "with an unreadable name"),
+    "bad_row": ("broken table row", "broken table rows"),
+    "symlink_loop": ("link in a circle", "links in a circle"),
+    "over_budget": ("for lack of time", "for lack of time"),
+}
+# How a model that was made in one step was made, by the step's name.
+STEPS = {
+    "head": "Its backbone was left as it came, trained on other pictures; only the layer on top, its head, learnt from "
+    "these photos.",
+}
+SPLITS = {"kramar": "a random draw by kramar", "table": "the table", "folders": "the folders' names"}
+# From so many photos on is a share worth telling of a thousand; below, its interval is many times wider.
+THOUSAND = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Headline:
     """An estimated share as so many ``of`` 100 (or 1,000) photos, its interval rounded outwards."""
@@ -25,12 +49,19 @@ class Headline:
     high: int
 
 
-def headline(estimate: Estimate) -> Headline:
-    """``estimate`` as whole photos of 100; of 1,000 near the ends, so that 99.7% never reads as all of them."""
-    of = 1000 if estimate.value > 0.985 or estimate.value < 0.015 else 100
+def unit(estimate: Estimate) -> int:
+    """Of how many photos a page tells its shares: 100, or 1,000 where a share near an end was measured on enough."""
+    near_an_end = estimate.value > 0.985 or estimate.value < 0.015
+    return 1000 if near_an_end and estimate.n >= THOUSAND else 100
+
+
+def headline(estimate: Estimate, of: int) -> Headline:
+    """``estimate`` as whole photos of ``of``; what is not quite all or none of them never reads so."""
     about = floor(of * estimate.value + 0.5)
     if estimate.value < 1:
         about = min(about, of - 1)
+    if estimate.value > 0:
+        about = max(about, 1)
     # A hair is taken off so that 0.29 * 100 = 28.999... and its like stay what they are.
     low, high = floor(of * estimate.low + 1e-9), ceil(of * estimate.high - 1e-9)
     return Headline(of, about, max(low, 0), min(high, of))
@@ -41,8 +72,33 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 photo``, ``2,485 photos``, ``2 categories``."""
+    return f"{count(number)} {noun if number == 1 else several(noun)}"
+
+
+def several(noun: str) -> str:
+    """The plural of a regular ``noun``."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def kind(key: str, number: int = 1) -> str:
+    """Why ``number`` things were left out, in words; a kind that is not known here, as it is spelt."""
+    one, more = KINDS.get(key, (spoken(key), spoken(key)))
+    return one if number == 1 else more
+
+
+def split_from(key: str) -> str:
+    """Who chose the test photos."""
+    return SPLITS.get(key, key)
+
+
 def share(value: float) -> str:
-    """``0.742`` as ``74.2%``."""
+    """``0.742`` as ``74.2%``; what is not quite all or nothing never reads so."""
+    if 0.9995 <= value < 1:
+        return ">99.9%"
+    if 0 < value < 0.0005:
+        return "<0.1%"
     return f"{value:.1%}"
 
 
@@ -135,13 +191,16 @@ FILTERS: dict[str, Callable[..., str]] = {
         above,
         by_part,
         count,
+        counted,
         duration,
+        kind,
         last_part,
         name,
         rate,
         scientific,
         share,
         size,
+        split_from,
         spoken,
         when,
         whole_share,

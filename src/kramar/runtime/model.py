@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from kramar.config import cores
+from kramar.config import DEFAULT_TOP, cores
 from kramar.data.listing import Photo, PhotoFile
 from kramar.data.pixels import Pixels, as_image, in_order, prepare, square
 from kramar.errors import ModelFileError, PhotoError
@@ -22,6 +22,8 @@ from kramar.runtime.session import OnnxSession, Scores
 BATCH = 8
 
 PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Pixels | Photo
+P = TypeVar("P", bound=PhotoLike)
+T = TypeVar("T")
 
 
 class _Written(Record):
@@ -56,10 +58,21 @@ class Model:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the document"
-            raise ModelFileError(f"{self.path}: broken 'kramar' metadata at {where}: {problem['msg']}") from None
+            raise ModelFileError(
+                f"{self.path}: broken 'kramar' metadata at {where}: {problem['msg']}; use the file as its run wrote it"
+            ) from None
         probabilities = self._session.outputs.get("probabilities")
         if probabilities is None or probabilities[-1] != len(card.classes):
-            raise ModelFileError(f"{self.path}: its outputs do not fit the {len(card.classes)} classes that it names")
+            raise ModelFileError(
+                f"{self.path}: its outputs do not fit the {len(card.classes)} classes that it names; "
+                "use the file as its run wrote it"
+            )
+        size = card.resize.size
+        if not _fits(self._session.inputs.get("images", [])[1:], (size, size, 3)):
+            raise ModelFileError(
+                f"{self.path}: its input does not fit the {size} x {size} pixels that it names; "
+                "use the file as its run wrote it"
+            )
         return card
 
     def __repr__(self) -> str:
@@ -78,10 +91,10 @@ class Model:
         """Calibrated probabilities, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""
         return self._session.run(images, ["probabilities"])[0]
 
-    def stream_scores(self, photos: Iterable[PhotoLike]) -> Iterator[tuple[PhotoLike, Scores | PhotoError]]:
+    def stream_scores(self, photos: Iterable[P]) -> Iterator[tuple[P, Scores | PhotoError]]:
         """Each photo with its probabilities, float32 ``[C]``, or why it has none; in order, in constant memory."""
 
-        def pixels(photo: PhotoLike) -> tuple[PhotoLike, Pixels | PhotoError]:
+        def pixels(photo: P) -> tuple[P, Pixels | PhotoError]:
             try:
                 return photo, self.pixels(photo)
             except PhotoError as error:
@@ -105,7 +118,7 @@ class Model:
             photo = PhotoFile(Path(photo))
         return prepare(photo.read(), rule)
 
-    def stream(self, photos: Iterable[PhotoLike], top: int = 5) -> Iterator[Prediction]:
+    def stream(self, photos: Iterable[PhotoLike], top: int = DEFAULT_TOP) -> Iterator[Prediction]:
         """A prediction for each photo, in order, in constant memory; unreadable ones carry ``error``."""
         for photo, found in self.stream_scores(photos):
             name = _name(photo)
@@ -114,7 +127,7 @@ class Model:
             else:
                 yield self.predict(name, found, top)
 
-    def predict(self, image: str, probabilities: Scores, top: int = 5) -> Prediction:
+    def predict(self, image: str, probabilities: Scores, top: int = DEFAULT_TOP) -> Prediction:
         """The prediction that ``probabilities``, ``[C]``, amount to."""
         best = np.argsort(-probabilities, kind="stable")[:top]
         first = self.card.classes[best[0]]
@@ -126,7 +139,7 @@ class Model:
             top=[Ranked(label=self.card.classes[i].label, probability=float(probabilities[i])) for i in best],
         )
 
-    def classify(self, photos: Sequence[PhotoLike], top: int = 5) -> list[Prediction]:
+    def classify(self, photos: Sequence[PhotoLike], top: int = DEFAULT_TOP) -> list[Prediction]:
         """A prediction for each of ``photos`` (paths, encoded bytes, Pillow images or uint8 arrays), in order."""
         if isinstance(photos, str | bytes | os.PathLike):
             photos = [photos]
@@ -139,10 +152,15 @@ def _name(photo: PhotoLike) -> str:
     return str(photo.path) if isinstance(photo, PhotoFile) else ""
 
 
-def _batches(
-    items: Iterable[tuple[PhotoLike, Pixels | PhotoError]],
-) -> Iterator[list[tuple[PhotoLike, Pixels | PhotoError]]]:
-    batch: list[tuple[PhotoLike, Pixels | PhotoError]] = []
+def _fits(shape: Sequence[int | str], sides: Sequence[int]) -> bool:
+    """Whether images with these ``sides`` can be given where ``shape`` is asked for; a side that varies is a name."""
+    return len(shape) == len(sides) and all(
+        asked == side for asked, side in zip(shape, sides, strict=True) if isinstance(asked, int)
+    )
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    batch: list[T] = []
     for item in items:
         batch.append(item)
         if len(batch) == BATCH:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,21 +30,25 @@ class OnnxSession:
         options.log_severity_level = 3
         # A spinning pool would take the cores that decode the next photos.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if not path.is_file():
-            raise ModelFileError(f"{path}: no such model file; expected the model.onnx of a kramar run")
+        content = _openable(path)
         try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         # ONNX Runtime's exceptions share no base class of their own.
         except Exception as error:
             raise ModelFileError(
                 f"{path}: expected an ONNX model that ONNX Runtime {ort.__version__} can open, "
-                f"found something else ({str(error).splitlines()[0][:120]})"
+                f"found {_found(path, str(error))}"
             ) from error
 
     @property
     def metadata(self) -> dict[str, str]:
         """The file's own metadata."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def inputs(self) -> dict[str, list[int | str]]:
+        """Names and shapes of the inputs; dimensions that vary are names."""
+        return {taken.name: taken.shape for taken in self._session.get_inputs()}
 
     @property
     def outputs(self) -> dict[str, list[int | str]]:
@@ -63,3 +69,32 @@ class OnnxSession:
             self.run(image, [output])
             times.append(time.perf_counter() - start)
         return 1000 * median(times[runs // 4 :])
+
+
+def _openable(path: Path) -> Path | bytes:
+    """``path``, or its content where ONNX Runtime, which takes UTF-8 only, cannot name it. Raises ModelFileError."""
+    try:
+        if not path.is_file():
+            raise ModelFileError(f"{path}: no such model file; expected the model.onnx of a kramar run")
+        with path.open("rb") as file:
+            named = os.fsencode(path) == str(path).encode("utf-8", "surrogatepass")
+            return path if named else file.read()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be opened ({error.strerror or error}); check its permissions") from error
+
+
+def _found(path: Path, error: str) -> str:
+    """What is in the file that ONNX Runtime refused with ``error``, and what to do."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer to one; fetch the file itself with git lfs pull"
+    if not start:
+        return "an empty file; copy it again from its run"
+    if "PROTOBUF" in error or "No graph was found" in error:
+        return f"{path.stat().st_size:,} bytes that are none, or only a part of one; copy it again from its run"
+    # Without the error's number, the path and the C++ function: what is said of the model.
+    said = re.sub(
+        r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+:\d+ .*?\) (?=[A-Z]))?", "", error
+    )
+    return f"one that it cannot run ({said.splitlines()[0][:160]}); upgrade with pip install -U onnxruntime"

@@ -1,0 +1,65 @@
+"""The process that converts: ``python -m kramar.models.conversion NAME OUT.onnx RATE.json``."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from kramar.errors import KramarError
+from kramar.files import replacing, write_text
+from kramar.models.backbones import Backbone, find
+from kramar.models.convert import load_torch
+from kramar.models.engines import TorchEngine, TorchRate, bare_rate
+
+OPSET = 18
+
+
+def lock_of(path: Path) -> FileLock:
+    """Who holds it is the only one that converts to ``path``."""
+    return FileLock(path.with_name(f"{path.name}.lock"))
+
+
+def make(backbone: Backbone, path: Path, rate: Path) -> None:
+    """Convert to ``path`` and measure to ``rate``, unless ``path`` is there by the time that the lock is free."""
+    # Held by the process that works, not by the run that waits for it: after kill -9 of the run alone this one goes
+    # on, and the next run takes its file. So what lies there while nobody else holds the lock, nobody is writing.
+    with lock_of(path):
+        for unfinished in (path, rate):
+            for leftover in path.parent.glob(f".{glob.escape(unfinished.name)}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+        if path.is_file():
+            return
+        with replacing(path) as temporary:
+            _export(backbone, temporary)
+            engine = TorchEngine(temporary, backbone)
+            measured = TorchRate(precision=engine.precision, rate=bare_rate(engine, backbone.resize.size))
+            write_text(rate, measured.model_dump_json())
+
+
+def _export(backbone: Backbone, path: Path) -> None:
+    import torch
+
+    size = backbone.resize.size
+    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    torch.onnx.export(
+        load_torch(backbone),
+        (example,),
+        path,
+        input_names=["images"],
+        output_names=["feature_map", "embedding"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        dynamo=True,
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        make(find(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    except KramarError as error:
+        sys.exit(str(error))

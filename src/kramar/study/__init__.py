@@ -1,0 +1,1 @@
+"""Comparisons of architectures and regimes, and the search for better recipes."""

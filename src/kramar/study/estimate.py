@@ -1,0 +1,125 @@
+"""How long trials will take on this machine, from short measurements of their own steps on their own photos."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from kramar.models import squares
+from kramar.models.networks import Network
+from kramar.models.squares import roomy
+from kramar.study import trial
+from kramar.study.material import Material
+from kramar.study.settings import FROZEN_VIEWS, Setting
+from kramar.training import augment, loop
+from kramar.training.photos import PhotoBatches
+
+# Each measurement takes this long, after the first steps, in which libraries choose their kernels.
+PROBE_SECONDS = 2.5
+_WARM_STEPS = 2
+# Exporting took 2.1 s for 64 layers (squeezenet1_1), 9.9 s for 214 (efficientnet_lite0), 16.9 s for 427
+# (densenet121); a step of the layers on a frozen body 1 ms; intervals and the file's own speed 3 s.
+_EXPORT_SECONDS, _EXPORT_SECONDS_A_LAYER = 1.0, 0.04
+_HEAD_STEP_SECONDS = 1e-3
+_OTHER_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of one architecture on this machine: photos a second in training and in a forward pass, layers to export."""
+
+    training: float
+    looking: float
+    layers: int
+
+
+class Estimator:
+    """Expected wall seconds of trials; each architecture is measured once for what its trials share."""
+
+    def __init__(self, material: Material, accelerator: Accelerator) -> None:
+        self._material, self._accelerator = material, accelerator
+        self._speeds: dict[tuple[object, ...], Speed] = {}
+        self._looked: set[tuple[object, ...]] = set()
+
+    def seconds(self, setting: Setting) -> float:
+        """Wall seconds that ``setting`` will take from its start, after those asked for before it."""
+        recipe = setting.recipe
+        speed = self._speed(setting)
+        photos = {part: len(entries) for part, entries in self._material.parts.items()}
+        judged = photos["val"] / speed.looking
+        if setting.frozen:
+            views = (setting.architecture.name, recipe.augment, recipe.strength)
+            looks = 0 if views in self._looked else FROZEN_VIEWS if recipe.augment != "none" else 1
+            self._looked.add(views)
+            learning = looks * photos["train"] / speed.looking + judged
+            learning += recipe.epochs * photos["train"] / recipe.batch * _HEAD_STEP_SECONDS
+        else:
+            learning = recipe.epochs * (photos["train"] / speed.training + judged)
+        # Answers of the network, and the file's on validation.
+        answers = (2 * photos["val"] + photos["test"]) / speed.looking
+        return learning + answers + _EXPORT_SECONDS + _EXPORT_SECONDS_A_LAYER * speed.layers + _OTHER_SECONDS
+
+    def _speed(self, setting: Setting) -> Speed:
+        recipe = setting.recipe
+        key = (
+            setting.architecture.name,
+            setting.architecture.resize,
+            setting.frozen,
+            recipe.batch,
+            recipe.augment,
+            recipe.strength,
+            recipe.activation,
+        )
+        if key not in self._speeds:
+            network, _, _ = trial.start(setting, len(self._material.classes))
+            network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._speeds[key] = Speed(
+                training=0.0 if setting.frozen else self._training(setting, network),
+                looking=self._looking(setting, network),
+                layers=sum(1 for module in network.modules() if not list(module.children())),
+            )
+        return self._speeds[key]
+
+    def _training(self, setting: Setting, network: Network) -> float:
+        recipe, rule = setting.recipe, setting.architecture.resize
+        augmented = recipe.augment != "none"
+        batches = PhotoBatches(
+            squares.squares(self._material.parts["train"], roomy(rule) if augmented else rule),
+            self._material.truth("train"),
+            augment.POLICIES[recipe.augment](rule, recipe.strength),
+            size=rule.size,
+            batch=recipe.batch,
+            seed=0,
+            accelerator=self._accelerator,
+        )
+        optimiser = loop.build_optimiser(network, recipe)
+        loss = loop.cross_entropy(recipe.label_smoothing)
+        network.train()
+        steps = done = 0
+        began = time.perf_counter()
+        for epoch in range(1_000):
+            for images, truth in batches.epoch(epoch):
+                self._accelerator.backward(loss(network, images, truth))
+                optimiser.step()
+                optimiser.zero_grad()
+                steps += 1
+                if steps <= _WARM_STEPS:
+                    began = time.perf_counter()
+                    continue
+                done += len(truth)
+                if time.perf_counter() - began > PROBE_SECONDS:
+                    return done / (time.perf_counter() - began)
+        return done / (time.perf_counter() - began)
+
+    def _looking(self, setting: Setting, network: Network) -> float:
+        photos = squares.squares(self._material.parts["train"][: trial.TOGETHER], setting.architecture.resize)
+        network.eval()
+        trial.answer(network, photos)
+        began, done = time.perf_counter(), 0
+        while time.perf_counter() - began < PROBE_SECONDS / 2:
+            trial.answer(network, photos)
+            done += len(photos)
+        return done / (time.perf_counter() - began)

@@ -1,0 +1,51 @@
+"""The photos of a study: readable, split, with class numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kramar.data.manifest import Entry
+from kramar.data.split import PARTS
+from kramar.models import squares
+from kramar.progress import Progress
+from kramar.records import LeftOut, ResizeRule
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The photos of a study.
+
+    Attributes:
+        parts: entries by part.
+        classes: labels of the training photos, sorted.
+    """
+
+    parts: dict[str, list[Entry]]
+    classes: list[str]
+
+    @staticmethod
+    def of(entries: Sequence[Entry], classes: Sequence[str]) -> Material:
+        """The material in ``entries``, all of which can be read."""
+        return Material({part: [e for e in entries if e.split == part] for part in PARTS}, list(classes))
+
+    def truth(self, part: str) -> list[int]:
+        """Class numbers of a part's photos; -1 for a label that training does not have."""
+        index = {label: number for number, label in enumerate(self.classes)}
+        return [index.get(entry.label, -1) for entry in self.parts[part]]
+
+    def known(self, part: str) -> list[Entry]:
+        """A part's photos of classes that training has."""
+        have = set(self.classes)
+        return [entry for entry in self.parts[part] if entry.label in have]
+
+
+def decode(
+    entries: Sequence[Entry], rules: Sequence[ResizeRule], progress: Progress
+) -> tuple[list[Entry], list[LeftOut]]:
+    """Bring the squares of all ``rules`` into the cache; the photos that can be read, and those that cannot."""
+    left_out: list[LeftOut] = []
+    for rule in rules:
+        entries, unreadable = squares.keep(entries, rule, progress)
+        left_out += unreadable
+    return list(entries), left_out

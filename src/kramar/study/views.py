@@ -1,0 +1,66 @@
+"""What a frozen body sees in each photo, as it is and changed at random; each view is computed once and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kramar.config import cache_folder
+from kramar.data.manifest import Entry
+from kramar.models import squares
+from kramar.models.networks import Network
+from kramar.models.squares import roomy
+from kramar.models.store import RowStore
+from kramar.models.weights import Located
+from kramar.progress import Progress
+from kramar.study.settings import Setting
+from kramar.training.augment import POLICIES
+from kramar.training.seeds import derived
+
+_TOGETHER = 32
+
+
+def views(
+    setting: Setting,
+    network: Network,
+    located: Located,
+    entries: Sequence[Entry],
+    count: int,
+    progress: Progress,
+) -> list[Tensor]:
+    """``count`` views of the photos, float32 ``[N, D]`` each, on the CPU: the photo as it is, then augmented ones.
+
+    What is drawn depends on the photo and the view's number alone, so that all seeds share the cache.
+    """
+    return [_view(setting, network, located, entries, number, progress) for number in range(count)]
+
+
+def _view(
+    setting: Setting, network: Network, located: Located, entries: Sequence[Entry], number: int, progress: Progress
+) -> Tensor:
+    architecture, recipe = setting.architecture, setting.recipe
+    rule = roomy(architecture.resize) if number else architecture.resize
+    augment = f"{recipe.augment}-{recipe.strength:g}-{number}" if number else "plain"
+    parts = (architecture.name.replace(":", "-").replace("/", "-"), located.digest(), architecture.resize.key)
+    folder = cache_folder() / "views" / "-".join((*parts, augment, f"torch{torch.__version__}"))
+    store = RowStore(folder, "embeddings.f32", (network.body.width,), np.float32)
+    pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
+    policy = POLICIES[recipe.augment if number else "none"](architecture.resize, recipe.strength)
+    photos = squares.squares(pending, rule)
+    device = network.mean.device
+    network.eval()
+    with progress.stage("Looking at photos", len(pending)) as advance, torch.inference_mode():
+        for start in range(0, len(pending), _TOGETHER):
+            batch = pending[start : start + _TOGETHER]
+            drawn = []
+            for place, entry in enumerate(batch, start):
+                with torch.random.fork_rng(devices=[]):
+                    torch.default_generator.manual_seed(derived(number, int(entry.hash[:15], 16)))
+                    drawn.append(policy(torch.from_numpy(photos[place]).permute(2, 0, 1)).permute(1, 2, 0))
+            embeddings = network.embed(torch.stack(drawn).to(device))
+            store.append([entry.hash for entry in batch], embeddings.cpu().numpy())
+            advance(len(batch))
+    return torch.from_numpy(store.gather([entry.hash for entry in entries]))

@@ -1,0 +1,199 @@
+"""The training loop. Regimes, tuning and distillation vary what is passed in; there is no other loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+
+from kramar.progress import Progress
+from kramar.records import Epoch
+from kramar.training.checkpoint import Checkpoint
+from kramar.training.recipe import Recipe
+from kramar.training.seeds import derived
+
+# The share of the loss that Inception's second classifier has (Szegedy et al. 2014, section 5).
+AUXILIARY_SHARE = 0.3
+
+# From a model, a batch's inputs and classes ``[B]`` to the number that the step lowers.
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+class Batches(Protocol):
+    """Training photos, the same for the same epoch number."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def epoch(self, number: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """Inputs and classes ``[B]`` of each batch."""
+        ...
+
+
+class Judge(Protocol):
+    """Log loss in nats and accuracy of a model on the validation photos, if there are any."""
+
+    def __call__(self, model: nn.Module) -> tuple[float, float] | None:
+        """Both of ``model``, which is in evaluation mode."""
+        ...
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    judge: Judge,
+    recipe: Recipe,
+    *,
+    seed: int,
+    loss: Loss,
+    accelerator: Accelerator,
+    progress: Progress,
+    checkpoint: Path | None = None,
+    body: nn.Module | None = None,
+    after_epoch: Callable[[Sequence[Epoch]], None] = lambda _: None,
+) -> list[Epoch]:
+    """Train ``model`` in place, and leave it with the weights of its lowest validation loss.
+
+    Args:
+        model: goes from a batch's inputs to logits ``[B, C]``.
+        batches: what it learns from.
+        judge: what decides between epochs.
+        recipe: all numbers.
+        seed: of dropout; ``batches`` have their own.
+        loss: what a step lowers.
+        accelerator: devices, precision and processes.
+        progress: who listens.
+        checkpoint: a file to go on from, where it is there, and to write after each epoch: a killed training that
+            goes on from it ends with the weights of one that was not killed.
+        body: the part of ``model`` that came with weights, and learns at ``recipe.body_rate`` of the rate.
+        after_epoch: called after each epoch with all epochs; what it raises ends the training.
+
+    Returns:
+        One record an epoch.
+    """
+    optimiser = build_optimiser(model, recipe, body)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(recipe, len(batches)))
+    running = accelerator.prepare(model)
+    stepping = accelerator.prepare(optimiser)
+    average = _average(model, recipe.ema)
+    judged: nn.Module = average.module if average is not None else model
+    state = Checkpoint(checkpoint, model, average, optimiser, schedule)
+    state.restore()
+    with torch.random.fork_rng(), progress.stage("Training", recipe.epochs * len(batches)) as advance:
+        advance(len(state.epochs) * len(batches))
+        for number in range(len(state.epochs), recipe.epochs):
+            if recipe.patience and state.since_best >= recipe.patience:
+                break
+            start = time.monotonic()
+            torch.manual_seed(derived(seed, number))
+            running.train()
+            sums = torch.zeros(2, device=accelerator.device)
+            for inputs, truth in batches.epoch(number):
+                with accelerator.autocast():
+                    value = loss(running, inputs, truth)
+                accelerator.backward(value)
+                stepping.step()
+                schedule.step()
+                stepping.zero_grad()
+                if average is not None:
+                    average.update_parameters(model)
+                sums += torch.stack([value.detach() * len(truth), sums.new_tensor(len(truth))])
+                advance(1)
+            total, seen = accelerator.reduce(sums, "sum").tolist()
+            judged.eval()
+            with torch.inference_mode():
+                val_loss, val_accuracy = judge(judged) or (None, None)
+            state.add(
+                Epoch(
+                    number=number,
+                    train_loss=total / max(seen, 1),
+                    val_loss=val_loss,
+                    val_accuracy=val_accuracy,
+                    seconds=time.monotonic() - start,
+                )
+            )
+            if accelerator.is_main_process:
+                state.save()
+            after_epoch(state.epochs)
+    state.load_best()
+    return state.epochs
+
+
+def cross_entropy(smoothing: float) -> Loss:
+    """The ordinary loss, with label smoothing; Inception's second classifier has its share of it."""
+
+    def loss(model: nn.Module, inputs: Tensor, truth: Tensor) -> Tensor:
+        out = model(inputs)
+        first, second = out if isinstance(out, tuple) else (out, None)
+        value = functional.cross_entropy(first, truth, label_smoothing=smoothing)
+        if second is not None:
+            value = value + AUXILIARY_SHARE * functional.cross_entropy(second, truth, label_smoothing=smoothing)
+        return value
+
+    return loss
+
+
+def build_optimiser(model: nn.Module, recipe: Recipe, body: nn.Module | None = None) -> torch.optim.Optimizer:
+    """The recipe's optimiser for all of ``model``; biases and normalisation layers do not decay."""
+    inside = {id(parameter) for parameter in body.parameters()} if body is not None else set()
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((id(parameter) in inside, parameter.ndim > 1), []).append(parameter)
+    rate = recipe.learning_rate
+    options: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "lr": rate * (recipe.body_rate if from_weights else 1.0),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (from_weights, decays), parameters in groups.items()
+    ]
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(options, lr=rate, momentum=0.9, nesterov=True)
+    if recipe.optimiser == "rmsprop":
+        return torch.optim.RMSprop(options, lr=rate, momentum=0.9)
+    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+    return kind(options, lr=rate, fused=True)
+
+
+def _cosine(recipe: Recipe, steps_an_epoch: int) -> Callable[[int], float]:
+    """The share of the highest rate at a step: up in a line, then down half a cosine (Loshchilov and Hutter 2016)."""
+    steps = max(1, recipe.epochs * steps_an_epoch)
+    rising = max(1, round(recipe.warmup * steps))
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return share
+
+
+def _average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """The moving average of the weights, normalisation statistics included; None for a decay of zero.
+
+    The decay rises with the steps taken, min(decay, (1 + n) / (10 + n)) as in TensorFlow, so that the average of a
+    short training has forgotten its start.
+    """
+    if not decay:
+        return None
+
+    def step(averages: list[Tensor], current: list[Tensor], taken: Tensor) -> None:
+        share = 1 - min(decay, (1 + taken.item()) / (10 + taken.item()))
+        for average, now in zip(averages, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(now.to(average.device), share)
+            else:
+                average.copy_(now)
+
+    return AveragedModel(model, multi_avg_fn=step, use_buffers=True)  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""Batches of photos for training and validation, the same ones for the same seed, however they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kramar.models.squares import Squares
+from kramar.training.augment import Policy
+from kramar.training.seeds import derived
+
+# Photos of up to this many pixels share one draw of the augmentation: below it, drawing costs more than doing
+# (RandomCrop at 32 px: 95 us for one photo, 144 us for sixteen).
+_SHARED_SIDE = 256
+
+Place = tuple[int, list[int]]
+Batch = tuple[Tensor, Tensor]
+
+
+class TrainingPhotos(Dataset[Batch]):
+    """Batches of photos of known class, augmented anew each epoch; the draw depends on seed, epoch and batch alone."""
+
+    def __init__(self, squares: Squares, truth: Sequence[int], policy: Policy, size: int, seed: int) -> None:
+        self._squares, self._policy, self._seed = squares, policy, seed
+        self._truth = torch.tensor(truth)
+        self._together = max(1, _SHARED_SIDE // size)
+
+    def __getitem__(self, place: Place) -> Batch:
+        """uint8 ``[B, S, S, 3]`` and classes ``[B]``, of (epoch, indices)."""
+        epoch, indices = place
+        photos = torch.from_numpy(np.stack([self._squares[index] for index in indices])).permute(0, 3, 1, 2)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derived(self._seed, epoch, indices[0]))
+            drawn = [self._policy(some) for some in torch.split(photos, self._together)]
+        return torch.cat(drawn).permute(0, 2, 3, 1).contiguous(), self._truth[indices]
+
+
+class Shuffled(Sampler[Place]):
+    """(epoch, indices of a batch), in an order that depends on seed and epoch alone; each process gets its share."""
+
+    def __init__(self, photos: int, batch: int, seed: int, process: int = 0, processes: int = 1) -> None:
+        self._photos, self._seed, self.epoch = photos, seed, 0
+        self._batch = min(batch, max(1, photos // processes))
+        self._process, self._processes = process, processes
+
+    def __len__(self) -> int:
+        """Batches of one process: as many for each, all full, since few photos would upset batch normalisation."""
+        return self._photos // self._batch // self._processes
+
+    def __iter__(self) -> Iterator[Place]:
+        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._photos).tolist()
+        for number in range(len(self)):
+            start = (number * self._processes + self._process) * self._batch
+            yield self.epoch, order[start : start + self._batch]
+
+
+class PhotoBatches:
+    """The training photos, batch by batch, epoch by epoch."""
+
+    def __init__(
+        self,
+        squares: Squares,
+        truth: Sequence[int],
+        policy: Policy,
+        *,
+        size: int,
+        batch: int,
+        seed: int,
+        accelerator: Accelerator,
+        workers: int = 0,
+    ) -> None:
+        """``workers`` processes load and augment beside the training; none on a CPU, which has no time to spare."""
+        self._device = accelerator.device
+        self._sampler = Shuffled(len(truth), batch, seed, accelerator.process_index, accelerator.num_processes)
+        self._loader: DataLoader[Any] = DataLoader(
+            TrainingPhotos(squares, truth, policy, size, seed),
+            batch_size=None,
+            sampler=self._sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._device.type == "cuda",
+        )
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """uint8 images ``[B, S, S, 3]`` and their classes ``[B]``, on the device."""
+        self._sampler.epoch = number
+        for images, truth in self._loader:
+            yield images.to(self._device, non_blocking=True), truth.to(self._device, non_blocking=True)
+
+
+class ViewBatches:
+    """Embeddings of the training photos; where each photo was seen several times, epochs take turns."""
+
+    def __init__(
+        self, views: Sequence[Tensor], truth: Sequence[int], *, batch: int, seed: int, accelerator: Accelerator
+    ) -> None:
+        """``views`` are float32 ``[N, D]`` each."""
+        self._views = [view.to(accelerator.device) for view in views]
+        self._truth = torch.tensor(truth, device=accelerator.device)
+        self._sampler = Shuffled(len(truth), batch, seed, accelerator.process_index, accelerator.num_processes)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Embeddings ``[B, D]`` and classes ``[B]``, on the device."""
+        self._sampler.epoch = number
+        view = self._views[number % len(self._views)]
+        for _, indices in self._sampler:
+            yield view[indices], self._truth[indices]

@@ -1,0 +1,50 @@
+"""How a network is trained: every number of it, each default written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Optimiser = Literal["sgd", "adam", "adamw", "rmsprop"]
+Share = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: passes over the training photos, at most.
+        batch: photos a step.
+        optimiser: ``sgd`` (with momentum 0.9 and Nesterov's correction), ``adam``, ``adamw`` or ``rmsprop``.
+        learning_rate: the highest of the schedule, of the layers on top and of a network from scratch.
+        body_rate: of the layers that come with weights, as a share of ``learning_rate``.
+        weight_decay: not applied to biases and normalisation layers.
+        warmup: the share of all steps in which the rate rises; after it, it falls along half a cosine to zero.
+        label_smoothing: the share of the target that all classes get alike (Szegedy et al. 2015).
+        dropout: before each layer on top.
+        head_layers: widths of the fully connected layers on top, before the last.
+        activation: takes the place of the architecture's own; empty keeps it.
+        augment: the policy by name (``training/augment.py``); ``strength`` in [0, 1] is how far it goes.
+        ema: decay a step of the moving average of the weights, which is what is kept; 0 for none.
+        patience: epochs without a lower validation loss after which training stops; 0 for never.
+    """
+
+    epochs: Count = 20
+    batch: Count = 64
+    optimiser: Optimiser = "adamw"
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    body_rate: Share = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.02
+    warmup: Share = 0.1
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.1
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    head_layers: tuple[Count, ...] = ()
+    activation: str = ""
+    augment: str = "none"
+    strength: Share = 0.5
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.0
+    patience: Annotated[int, Ge(0)] = 0
