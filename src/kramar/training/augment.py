@@ -12,6 +12,9 @@ from kramar.records import ResizeRule
 # Takes one photo, uint8 ``[3, W, W]``, to uint8 ``[3, S, S]``; draws from torch's generator.
 Policy = Callable[[Tensor], Tensor]
 
+# Rotations and shears of tensors know no bicubic filter.
+_TURNED = InterpolationMode.BILINEAR
+
 POLICIES: dict[str, Callable[[ResizeRule, float], Policy]] = {}
 
 
@@ -61,14 +64,14 @@ def colour(rule: ResizeRule, strength: float) -> Policy:
 @policy
 def trivial(rule: ResizeRule, strength: float) -> Policy:
     """As ``zoom``, then one operation drawn at random (Müller and Hutter 2021, TrivialAugment)."""
-    return _in_turn(zoom(rule, strength), v2.TrivialAugmentWide(interpolation=_interpolation(rule)))
+    return _in_turn(zoom(rule, strength), v2.TrivialAugmentWide(interpolation=_TURNED))
 
 
 @policy
 def rand(rule: ResizeRule, strength: float) -> Policy:
     """As ``zoom``, then two operations of one magnitude (Cubuk et al. 2020, RandAugment)."""
     magnitude = round(20 * strength)
-    return _in_turn(zoom(rule, strength), v2.RandAugment(2, magnitude, interpolation=_interpolation(rule)))
+    return _in_turn(zoom(rule, strength), v2.RandAugment(2, magnitude, interpolation=_TURNED))
 
 
 def _in_turn(*transforms: Policy) -> Policy:

@@ -1,0 +1,178 @@
+"""The training loop: it learns, keeps its best weights, and a killed training ends as one that was not."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from kramar.models import networks
+from kramar.models.architectures import find
+from kramar.models.networks import Network, Top
+from kramar.progress import Silent
+from kramar.records import Epoch
+from kramar.training import loop
+from kramar.training.augment import POLICIES
+from kramar.training.photos import PhotoBatches, Shuffled
+from kramar.training.recipe import Recipe
+
+ARCHITECTURE = find("convnet:depth=2:width=8@16")
+TRUTH = [number % 3 for number in range(48)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads would wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Photos:
+    """Squares whose colour tells their class."""
+
+    def __len__(self) -> int:
+        return len(TRUTH)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        square = np.random.default_rng(index).integers(0, 90, (16, 16, 3), dtype=np.uint8)
+        square[..., TRUTH[index]] += 120
+        return square
+
+
+class KilledError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def trained(
+    recipe: Recipe,
+    checkpoint: Path | None = None,
+    die_after: int | None = None,
+    judged: Sequence[float] | None = None,
+) -> tuple[Network, list[Epoch]]:
+    network = networks.build(ARCHITECTURE, 3, Top(dropout=0.2), seed=3)
+    accelerator = Accelerator(cpu=True)
+    batches = PhotoBatches(
+        Photos(),
+        TRUTH,
+        POLICIES[recipe.augment](ARCHITECTURE.resize, 0.5),
+        size=16,
+        batch=recipe.batch,
+        seed=3,
+        accelerator=accelerator,
+    )
+    images = torch.from_numpy(np.stack([Photos()[i] for i in range(24)]))
+    losses = iter(judged or [])
+
+    def judge(model: nn.Module) -> tuple[float, float]:
+        logits = model(images)
+        loss = nn.functional.cross_entropy(logits, torch.tensor(TRUTH[:24])).item()
+        return next(losses, loss), (logits.argmax(1) == torch.tensor(TRUTH[:24])).float().mean().item()
+
+    def after(epochs: Sequence[Epoch]) -> None:
+        if len(epochs) == die_after:
+            raise KilledError
+
+    epochs = loop.fit(
+        network,
+        batches,
+        judge,
+        recipe,
+        seed=3,
+        loss=loop.cross_entropy(0.1),
+        accelerator=accelerator,
+        progress=Silent(),
+        checkpoint=checkpoint,
+        after_epoch=after,
+    )
+    return network, epochs
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw", "rmsprop"])
+def test_every_optimiser_learns(optimiser: str) -> None:
+    _, epochs = trained(Recipe(epochs=8, batch=8, optimiser=optimiser, learning_rate=3e-3))
+    assert epochs[-1].train_loss < epochs[0].train_loss
+    assert max(epoch.val_accuracy or 0 for epoch in epochs) > 0.8
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_training_ends_with_the_same_weights(optimiser: str, ema: float, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=5, batch=8, optimiser=optimiser, ema=ema, augment="trivial")
+    whole, epochs = trained(recipe)
+    for kill in (1, 3):
+        with pytest.raises(KilledError):
+            trained(recipe, tmp_path / f"{kill}.safetensors", die_after=kill)
+        resumed, again = trained(recipe, tmp_path / f"{kill}.safetensors")
+        assert [epoch.model_copy(update={"seconds": 0}) for epoch in again] == [
+            epoch.model_copy(update={"seconds": 0}) for epoch in epochs
+        ]
+        assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in weights(whole).items())
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=4, batch=8)
+    best, _ = trained(recipe, judged=[3.0, 1.0, 2.0, 2.5])
+    path = tmp_path / "training.safetensors"
+    with pytest.raises(KilledError):
+        trained(recipe, path, die_after=2, judged=[3.0, 1.0])
+    # The checkpoint's best is the second epoch's: no epoch is left to be better.
+    second, epochs = trained(Recipe(epochs=2, batch=8), path)
+    assert len(epochs) == 2
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in weights(best).items())
+
+
+def test_patience_ends_training() -> None:
+    _, epochs = trained(Recipe(epochs=9, batch=8, patience=2), judged=[1.0, 2.0, 3.0, 0.5])
+    assert len(epochs) == 3
+
+
+def test_training_leaves_torch_s_own_draws_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    trained(Recipe(epochs=1, batch=8, augment="shift"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_biases_and_norms_do_not_decay_and_the_body_learns_slower() -> None:
+    network = networks.build(ARCHITECTURE, 3, Top(), 0)
+    recipe = Recipe(learning_rate=0.1, body_rate=0.25, weight_decay=0.3)
+    groups = loop.build_optimiser(network, recipe, network.body).param_groups
+    assert {(group["params"][0].ndim > 1, group["lr"], group["weight_decay"]) for group in groups} == {
+        (True, 0.025, 0.3),
+        (False, 0.025, 0.0),
+        (True, 0.1, 0.3),
+        (False, 0.1, 0.0),
+    }
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def test_processes_share_an_epoch_without_overlap() -> None:
+    shares = [[index for _, batch in Shuffled(50, 4, 7, rank, 3) for index in batch] for rank in range(3)]
+    assert [len(share) for share in shares] == [16, 16, 16]
+    assert len({index for share in shares for index in share}) == 48
+
+
+def test_the_order_changes_with_the_epoch_and_not_with_anything_else() -> None:
+    sampler = Shuffled(20, 5, 1)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.epoch = 1
+    assert [batch for _, batch in sampler] != [batch for _, batch in first]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_every_policy_keeps_size_and_type(policy: str, strength: float) -> None:
+    photo = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
+    changed = POLICIES[policy](ARCHITECTURE.resize, strength)(photo)
+    assert (changed.shape, changed.dtype) == ((3, 16, 16), torch.uint8)
