@@ -41,7 +41,7 @@ class Pictures:
         """Nine draws of an augmentation policy that the trials use, as JPEG, the same ones each time.
 
         They are drawn at the largest size that a trial draws them at, and then made small enough to show.
-        None where the photo can no longer be read.
+        None of them where the photo can no longer be read.
         """
         using = [one for one in self._settings if (one.recipe.augment, one.recipe.strength) == (policy, strength)]
         return self._drawn(policy, strength, self._rule(using or list(self._settings)), NINE)
