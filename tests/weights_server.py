@@ -64,7 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.shelf.repositories[repository]
         sha256 = self.shelf.promises.get(repository, hashlib.sha256(content).hexdigest())
         self.send_response(302)
-        self.send_header("Location", f"{self.shelf.address}/large/{repository}")
+        # Another host, as there: what is asked of the first is no longer asked of the second.
+        elsewhere = self.shelf.address.replace("127.0.0.1", "localhost")
+        self.send_header("Location", f"{elsewhere}/large/{repository}")
         self.send_header("ETag", '"' + hashlib.sha1(content).hexdigest() + '"')
         self.send_header("X-Linked-ETag", f'"{sha256}"')
         self.send_header("X-Linked-Size", str(len(content)))

@@ -9,6 +9,7 @@ torchvision's pickles are read by torch's weights-only reader.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import importlib
 import re
@@ -90,16 +91,19 @@ def source(architecture: Architecture) -> Source:
     config = timm.get_pretrained_cfg(architecture.model)
     if config is None or not config.hf_hub_id:
         return Source()
-    return Source("huggingface", config.hf_hub_id, _spdx(config.license or ""), _tensor_bytes(timm, architecture.model))
+    return Source("huggingface", config.hf_hub_id, _spdx(config.license or ""), _tensor_bytes(architecture.model))
 
 
-def _tensor_bytes(timm: Any, model: str) -> int:
-    """What the model's tensors take, which is a safetensors file but for its header."""
+@functools.cache
+def _tensor_bytes(model: str) -> int:
+    """What the tensors of timm's model take, which is a safetensors file but for its header."""
+    import timm
     import torch
 
+    create: Any = timm.create_model
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of no meaning where nothing is computed
-        return sum(value.nbytes for value in timm.create_model(model, pretrained=False).state_dict().values())
+        return sum(value.nbytes for value in create(model, pretrained=False).state_dict().values())
 
 
 def _spdx(licence: str) -> str:
@@ -175,7 +179,7 @@ def _describe(architecture: Architecture, path: Path, *, fetched: bool) -> Fetch
         name=architecture.name,
         path=str(path),
         source=known.get(weights.SOURCE, ""),
-        licence=known.get(weights.LICENCE, ""),
+        licence=known.get(weights.LICENCE, "unknown"),
         bytes=path.stat().st_size,
         sha256=known.get(weights.SOURCE_SHA256, ""),
         fetched=fetched,
