@@ -83,11 +83,11 @@ class _Timm(Body):
 class _Inception(Body):
     """Inception V3 with its second classifier (Szegedy et al. 2015, section 4), which only training looks at."""
 
-    def __init__(self, model: Any, classes: int) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.width, self.spatial = model, model.num_features, True
-        wide = model.AuxLogits.fc.in_features
-        model.AuxLogits.fc = nn.Linear(wide, classes)
+        # Its first classifier gives way to the network's head.
+        model.fc = nn.Identity()
 
     def both(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding ``[N, D]`` and the second classifier's logits ``[N, C]``."""
@@ -181,7 +181,7 @@ def build_body(architecture: Architecture, classes: int, *, auxiliary: bool = Fa
         return _Timm(narrow, architecture.resize.size)
     create: Any = timm.create_model
     if auxiliary and architecture.model == "inception_v3":
-        return _Inception(create("inception_v3", num_classes=0, aux_logits=True), classes)
+        return _Inception(create("inception_v3", num_classes=classes, aux_logits=True))
     return _Timm(create(architecture.model, num_classes=0), architecture.resize.size)
 
 
