@@ -126,3 +126,14 @@ def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     import kramar
 
     return kramar.train(shop, tmp_path_factory.mktemp("runs") / "shop")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other longer than small networks take."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -18,6 +18,8 @@ from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
 from kramar.training.loop import cross_entropy
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LISTED = [*ARCHITECTURES, "mobilenet_v1:width=0.25", "convnet:depth=2:width=8", "timm:resnet10t"]
 
 

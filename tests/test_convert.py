@@ -12,9 +12,10 @@ import torch
 from kramar.config import DEFAULT_BACKBONE
 from kramar.errors import FailedError, InputError, OutputError
 from kramar.models.backbones import find
-from kramar.models.conversion import OPSET, lock_of
+from kramar.models.conversion import lock_of
 from kramar.models.convert import convert, load_torch
 from kramar.models.engines import Converted
+from kramar.models.onnx_graph import OPSET
 from model_files import Made
 
 BACKBONE = find(DEFAULT_BACKBONE)

@@ -28,6 +28,8 @@ from kramar.models.architectures import ARCHITECTURES, Architecture, find
 from kramar.progress import Advance, Silent
 from weights_server import COMMIT, Shelf, serve
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FETCHABLE = [one for one in ARCHITECTURES.values() if one.library != "kramar"]
 # One of each family: the larger DenseNets take a second each, and nothing else.
 FAMILIES = list({one.name.rstrip("0123456789"): one for one in reversed(FETCHABLE) if one.library == "timm"}.values())
@@ -53,15 +55,6 @@ class Notes:
 
     def say(self, message: str) -> None:
         self.said.append(message)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other longer than these small networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -127,6 +120,11 @@ def test_every_librarys_weights_have_an_address_a_licence_and_a_size(architectur
     assert source.licence in ("Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0")
     assert source.bytes is not None
     assert 4e6 < source.bytes < 1e8
+
+
+def test_another_size_has_the_same_weights() -> None:
+    """Or the model files trained at it would carry no licence."""
+    assert hub.source(find("mobilenet_v2@96")) == hub.source(find("mobilenet_v2"))
 
 
 @pytest.mark.parametrize("name", ["convnet", "mobilenet_v1:width=0.5", "timm:test_convnext3"])

@@ -1,6 +1,6 @@
 """The training loop: it learns, keeps its best weights, and a killed training ends as one that was not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,10 @@ from kramar.training.augment import POLICIES
 from kramar.training.photos import PhotoBatches, Shuffled
 from kramar.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCHITECTURE = find("convnet:depth=2:width=8@16")
 TRUTH = [number % 3 for number in range(48)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads would wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Photos:

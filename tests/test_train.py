@@ -233,7 +233,7 @@ def test_a_budget_too_short_for_any_model(slow: None, tmp_path: Path) -> None:
 
 
 def test_a_budget_for_some_of_the_photos(slow: None, tmp_path: Path) -> None:
-    shop = put_folder(tmp_path / "shop", 20, start=300)
+    shop = put_folder(tmp_path / "shop", 20, start=900)
     run = kramar.train(shop, tmp_path / "run", budget=200)
     data = run.record.data
     assert 12 <= data.photos <= 40

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
 from kramar.models import weights
 from kramar.models.architectures import ARCHITECTURES, find
 from kramar.models.weights import Located
+from shell import complaint, kramar
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LITE, SQUEEZE = ARCHITECTURES["efficientnet_lite0"], ARCHITECTURES["squeezenet1_1"]
 
@@ -40,15 +42,6 @@ def put(folder: Path, stored: dict[str, torch.Tensor], *, of: dict[str, torch.Te
     record = None if of is None else {weights.CONTENT: weights.content(of), weights.LICENCE: "MIT", weights.SOURCE: "x"}
     safetensors.torch.save_file(stored, path, metadata=record)
     return path
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other longer than these small networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -280,3 +273,33 @@ def test_what_a_package_brings_is_here_already(folder: Path) -> None:
     (fetched,) = weights_fetch(["efficientnet_lite0"])
     assert (fetched.fetched, fetched.licence, fetched.source) == (False, "Apache-2.0", LITE.package)
     assert not folder.exists()
+
+
+# The command line
+
+
+def test_the_list_names_every_architecture_and_says_where_its_weights_are(folder: Path) -> None:
+    put(folder, squeezenet())
+    done = kramar("weights", "list")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert list(rows) == list(ARCHITECTURES)
+    assert str(folder) in rows["squeezenet1_1"]
+    assert "no commercial use" in rows["convnextv2_atto"]
+    assert "missing" in rows["densenet121"]
+    listed = json.loads(kramar("weights", "list", "--json").stdout)["weights"]
+    assert [one["name"] for one in listed] == list(ARCHITECTURES)
+
+
+def test_verify_ends_with_2_where_weights_are_broken(folder: Path) -> None:
+    path = put(folder, squeezenet())
+    done = kramar("weights", "verify", "squeezenet1_1")
+    assert (done.returncode, done.stdout.split()[1]) == (0, "unrecorded")
+    path.write_bytes(path.read_bytes()[:-40])
+    said = complaint(kramar("weights", "verify", "squeezenet1_1"), 2)
+    assert said.startswith(f"squeezenet1_1: its weights are broken: {path}: not readable as safetensors")
+
+
+def test_a_wrong_fetch_is_one_line() -> None:
+    said = complaint(kramar("weights", "fetch", "densenet12"), 2)
+    assert said.startswith("weights fetch: no architecture called 'densenet12'; did you mean densenet121?")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.train import train
+    from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
     from kramar.records import Estimate, Metrics, Prediction
     from kramar.runtime.model import Model
 
@@ -60,6 +61,7 @@ _HOMES = {
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
     "train": "kramar.jobs.train",
+    **dict.fromkeys(("weights_fetch", "weights_list", "weights_verify"), "kramar.jobs.weights"),
 }
 
 __all__ = [
@@ -84,6 +86,9 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "weights_fetch",
+    "weights_list",
+    "weights_verify",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,15 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
                 entries.append(Entry(name, row.photo, found, row.label, row.category, row.product, row.split))
             advance(1)
     return entries, left_out
+
+
+def unread(entries: Iterable[Entry], errors: Mapping[str, PhotoError]) -> list[LeftOut]:
+    """What to say of the entries whose photos, by hash, gave ``errors`` when they were decoded."""
+    return [
+        LeftOut(image=entry.image, kind=errors[entry.hash].kind, detail=str(errors[entry.hash]))
+        for entry in entries
+        if entry.hash in errors
+    ]
 
 
 def fingerprint(entries: Iterable[Entry]) -> str:

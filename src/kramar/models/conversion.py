@@ -13,8 +13,7 @@ from kramar.files import replacing, write_text
 from kramar.models.backbones import Backbone, find
 from kramar.models.convert import load_torch
 from kramar.models.engines import TorchEngine, TorchRate, bare_rate
-
-OPSET = 18
+from kramar.models.onnx_graph import to_onnx
 
 
 def lock_of(path: Path) -> FileLock:
@@ -33,29 +32,10 @@ def make(backbone: Backbone, path: Path, rate: Path) -> None:
         if path.is_file():
             return
         with replacing(path) as temporary:
-            _export(backbone, temporary)
+            to_onnx(load_torch(backbone), backbone.resize.size, temporary, ["feature_map", "embedding"])
             engine = TorchEngine(temporary, backbone)
             measured = TorchRate(precision=engine.precision, rate=bare_rate(engine, backbone.resize.size))
             write_text(rate, measured.model_dump_json())
-
-
-def _export(backbone: Backbone, path: Path) -> None:
-    import torch
-
-    size = backbone.resize.size
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    torch.onnx.export(
-        load_torch(backbone),
-        (example,),
-        path,
-        input_names=["images"],
-        output_names=["feature_map", "embedding"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        dynamo=True,
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar.config import cache_folder, cores
-from kramar.data.manifest import Entry
+from kramar.data.manifest import Entry, unread
 from kramar.data.pixels import Pixels, in_order, prepare
 from kramar.errors import PhotoError
 from kramar.models.backbones import Backbone
@@ -120,12 +120,13 @@ class Worker:
         measured = len(pending) >= _WORTH_MEASURING or store.rates() is None
         if measured:
             store.remember(Rates(features=len(pending) / seconds, bare_model=bare, decode=decode))
-        left_out = [
-            LeftOut(image=entry.image, kind=unreadable[entry.hash].kind, detail=str(unreadable[entry.hash]))
-            for entry in entries
-            if entry.hash in unreadable
-        ]
-        return Pass(left_out, len(pending) - len(unreadable), len(entries) - len(pending), store.rates(), measured)
+        return Pass(
+            unread(entries, unreadable),
+            len(pending) - len(unreadable),
+            len(entries) - len(pending),
+            store.rates(),
+            measured,
+        )
 
 
 def _commit(store: FeatureStore, waiting: list[tuple[list[str], Scores]]) -> None:

@@ -77,7 +77,7 @@ class Fetched(Record):
 
 def source(architecture: Architecture) -> Source:
     """Where the architecture's weights can be fetched, as its library says. Raises MissingExtra without it."""
-    if architecture.name != architecture.family or architecture.library == "kramar":
+    if not architecture.stock:
         return Source()
     try:
         timm: Any = importlib.import_module("timm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ _EXCHANGEABLE = {"relu", "relu6", "elu", "selu", "gelu", "silu", "swish", "leaky
 AUXILIARY_SIZE = 299
 
 
-class Body(nn.Module):
+class Body(nn.Module, ABC):
     """An architecture without its classifier.
 
     Attributes:
@@ -41,9 +42,9 @@ class Body(nn.Module):
     width: int
     spatial: bool
 
+    @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor | None, Tensor]:
         """Feature map ``[N, D, h, w]``, if there is one, and embedding ``[N, D]`` of pixels ``[N, 3, S, S]``."""
-        raise NotImplementedError
 
 
 class _Mapped(Body):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kramar.config import cache_folder, cores
-from kramar.data.manifest import Entry
+from kramar.data.manifest import Entry, unread
 from kramar.data.pixels import Pixels, in_order, prepare
 from kramar.errors import PhotoError
 from kramar.models.store import RowStore
@@ -94,12 +94,7 @@ def keep(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> tupl
             advance(1)
         if store is not None and hashes:
             store.append(hashes, np.stack(pixels))
-    left_out = [
-        LeftOut(image=entry.image, kind=unreadable[entry.hash].kind, detail=str(unreadable[entry.hash]))
-        for entry in entries
-        if entry.hash in unreadable
-    ]
-    return [entry for entry in entries if entry.hash not in unreadable], left_out
+    return [entry for entry in entries if entry.hash not in unreadable], unread(entries, unreadable)
 
 
 def squares(entries: Sequence[Entry], rule: ResizeRule) -> Squares:

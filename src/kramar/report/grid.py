@@ -9,7 +9,7 @@ from typing import Any
 from kramar.evaluation.paired import LEVEL
 from kramar.report import grid_charts as charts
 from kramar.report.album import Album
-from kramar.report.page import _UNPRINTABLE, METRICS, TOP5_CLASSES, _environment
+from kramar.report.page import METRICS, TOP5_CLASSES, UNPRINTABLE, templates
 from kramar.report.variants import (
     Members,
     Paired,
@@ -59,7 +59,7 @@ def render_grid(record: GridRecord, pictures: Pictures) -> str:
     ends = [end for one in scored if one.accuracy for end in (one.accuracy.low, one.accuracy.high, *one.seeds)]
     plain, strips = pictured(found, pictures)
     page = (
-        _environment()
+        templates()
         .get_template("grid.html.j2")
         .render(
             record=record,
@@ -107,7 +107,7 @@ def render_grid(record: GridRecord, pictures: Pictures) -> str:
             watt_hours=watt_hours,
         )
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return UNPRINTABLE.sub("\ufffd", page)
 
 
 def pictured(found: Sequence[Variant], pictures: Pictures) -> tuple[str | None, list[Strip]]:

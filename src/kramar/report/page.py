@@ -33,7 +33,7 @@ METRICS = (
 TOP5_CLASSES = 11
 # What cannot stand in an HTML page: control characters, and the halves of surrogate pairs that Python puts
 # into file names that are not UTF-8.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +88,36 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
         accuracy = headline(scores.accuracy, of)
         top5 = headline(scores.top5, of) if with_top5 else None
         waffle = charts.waffle(accuracy.about, top5.about if top5 else accuracy.about, of)
-    environment = _environment()
-    page = environment.get_template("template.html.j2").render(
-        record=record,
-        extent=extent,
-        part=part,
-        scores=scores,
-        headline=accuracy,
-        top5=top5,
-        with_top5=with_top5,
-        waffle=waffle,
-        cautions=cautions(record),
-        mistakes=mistakes,
-        by_size=by_size,
-        worst_first=worst_first(record.classes),
-        shelves=filled,
-        shelves_left_off=sum(shelf.left_off for shelf in filled.values()),
-        skyline=charts.skyline([score.photos for score in by_size]),
-        largest=max((sum(score.photos.values()) for score in by_size), default=0),
-        parts=charts.PARTS,
-        parts_shown=[part for part in charts.PARTS if any(score.photos.get(part) for score in by_size)],
-        reliability=charts.reliability(record.calibration),
-        thirds=charts.thirds(record.calibration),
-        heat=heat_map(record.confusions, record.classes),
-        metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
-        steps=STEPS,
+    page = (
+        templates()
+        .get_template("template.html.j2")
+        .render(
+            record=record,
+            extent=extent,
+            part=part,
+            scores=scores,
+            headline=accuracy,
+            top5=top5,
+            with_top5=with_top5,
+            waffle=waffle,
+            cautions=cautions(record),
+            mistakes=mistakes,
+            by_size=by_size,
+            worst_first=worst_first(record.classes),
+            shelves=filled,
+            shelves_left_off=sum(shelf.left_off for shelf in filled.values()),
+            skyline=charts.skyline([score.photos for score in by_size]),
+            largest=max((sum(score.photos.values()) for score in by_size), default=0),
+            parts=charts.PARTS,
+            parts_shown=[part for part in charts.PARTS if any(score.photos.get(part) for score in by_size)],
+            reliability=charts.reliability(record.calibration),
+            thirds=charts.thirds(record.calibration),
+            heat=heat_map(record.confusions, record.classes),
+            metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
+            steps=STEPS,
+        )
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return UNPRINTABLE.sub("\ufffd", page)
 
 
 def scored_part(record: RunRecord) -> str:
@@ -165,7 +168,8 @@ def cautions(record: RunRecord) -> list[str]:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The pages' templates, with the filters and names that all of them share."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kramar.report", package_path="."),
         autoescape=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 
@@ -98,20 +99,17 @@ class Estimator:
         optimiser = loop.build_optimiser(network, recipe)
         loss = loop.cross_entropy(recipe.label_smoothing)
         network.train()
-        steps = done = 0
-        began = time.perf_counter()
-        for epoch in range(1_000):
-            for images, truth in batches.epoch(epoch):
-                self._accelerator.backward(loss(network, images, truth))
-                optimiser.step()
-                optimiser.zero_grad()
-                steps += 1
-                if steps <= _WARM_STEPS:
-                    began = time.perf_counter()
-                    continue
-                done += len(truth)
-                if time.perf_counter() - began > PROBE_SECONDS:
-                    return done / (time.perf_counter() - began)
+        steps = (batch for epoch in itertools.count() for batch in batches.epoch(epoch))
+        began, done = 0.0, 0
+        for number, (images, truth) in enumerate(steps):
+            if number == _WARM_STEPS:
+                began, done = time.perf_counter(), 0
+            self._accelerator.backward(loss(network, images, truth))
+            optimiser.step()
+            optimiser.zero_grad()
+            done += len(truth)
+            if number > _WARM_STEPS and time.perf_counter() - began > PROBE_SECONDS:
+                break
         return done / (time.perf_counter() - began)
 
     def _looking(self, setting: Setting, network: Network) -> float:

@@ -51,17 +51,7 @@ def tests(
     for name, answers in zip(variants, right, strict=True):
         by_variant.setdefault(name, []).append(answers)
     compared = paired.compare_all({name: np.stack(seeds) for name, seeds in by_variant.items()}, groups, seed)
-    return [
-        ComparisonRecord(
-            first=one.first,
-            second=one.second,
-            difference=one.difference,
-            p=one.p,
-            adjusted=one.adjusted,
-            verdict=one.verdict,
-        )
-        for one in compared
-    ]
+    return [ComparisonRecord.model_validate(one, from_attributes=True) for one in compared]
 
 
 def write_table(trials: Sequence[TrialRecord], path: Path) -> None:

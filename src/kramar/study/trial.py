@@ -125,7 +125,8 @@ def run(
         photos_per_second=_rate(model),
         train_seconds=trained.seconds,
         seconds=trained.seconds + time.monotonic() - ended,
-        energy_joules=joules - energy if joules is not None and energy is not None else None,
+        # The counters wrap.
+        energy_joules=joules - energy if joules is not None and energy is not None and joules >= energy else None,
         weights_source=model.card.weights_source,
         weights_licence=model.card.weights_licence,
         verification=verification,

@@ -35,16 +35,17 @@ def views(
 
     What is drawn depends on the photo and the view's number alone, so that all seeds share the cache.
     """
-    return [_view(setting, network, located, entries, number, progress) for number in range(count)]
+    digest = located.digest()
+    return [_view(setting, network, digest, entries, number, progress) for number in range(count)]
 
 
 def _view(
-    setting: Setting, network: Network, located: Located, entries: Sequence[Entry], number: int, progress: Progress
+    setting: Setting, network: Network, digest: str, entries: Sequence[Entry], number: int, progress: Progress
 ) -> Tensor:
     architecture, recipe = setting.architecture, setting.recipe
     rule = roomy(architecture.resize) if number else architecture.resize
     augment = f"{recipe.augment}-{recipe.strength:g}-{number}" if number else "plain"
-    parts = (architecture.name.replace(":", "-").replace("/", "-"), located.digest(), architecture.resize.key)
+    parts = (architecture.name.replace(":", "-").replace("/", "-"), digest, architecture.resize.key)
     folder = cache_folder() / "views" / "-".join((*parts, augment, f"torch{torch.__version__}"))
     store = RowStore(folder, "embeddings.f32", (network.body.width,), np.float32)
     pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())

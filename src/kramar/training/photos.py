@@ -15,7 +15,7 @@ from kramar.models.squares import Squares
 from kramar.training.augment import Policy
 from kramar.training.seeds import derived
 
-# Photos of up to this many pixels share one draw of the augmentation: below it, drawing costs more than doing
+# Photos whose sides add up to this share one draw of the augmentation: for small ones, drawing costs more than doing
 # (RandomCrop at 32 px: 95 us for one photo, 144 us for sixteen).
 _SHARED_SIDE = 256
 

@@ -5,31 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import os
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from kramar.cli import weights
+from kramar.cli.options import Columns, Json, Strict
+from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
+from kramar.cli.terminal import printable, progress_bars
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, DEFAULT_SEED, DEFAULT_TOP, parse_seed, whole_number
 from kramar.data.columns import parse_columns
 from kramar.errors import DataError, KramarError
 from kramar.files import output_error
 from kramar.models.backbones import BACKBONES
 from kramar.version import __version__
-
-if TYPE_CHECKING:
-    from kramar.jobs.evaluate import Evaluation
-    from kramar.jobs.run import Run
-    from kramar.progress import Advance, Progress
-    from kramar.records import Prediction
 
 INTERRUPTED = 130
 _WHOLE = "<int>"
@@ -44,11 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Columns = Annotated[
-    str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+app.add_typer(weights.group, name="weights")
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:
@@ -140,7 +130,7 @@ def train(
     """Train a model on labelled photos; the same command goes on with an interrupted run."""
     from kramar.jobs.train import train as job
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         done = job(
             data,
             out,
@@ -152,9 +142,9 @@ def train(
             progress=progress,
         )
     if as_json:
-        print(_json(done.record.model_dump_json(indent=1)))
+        print(printable(done.record.model_dump_json(indent=1)))
     else:
-        _show_run(done)
+        show_run(done)
 
 
 @app.command()
@@ -175,7 +165,7 @@ def evaluate(
     """Score a model file on labelled photos."""
     from kramar.jobs.evaluate import evaluate as job
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         evaluation = job(
             model,
             data,
@@ -186,9 +176,9 @@ def evaluate(
             progress=progress,
         )
     if as_json:
-        print(_json(evaluation.model_dump_json(indent=1)))
+        print(printable(evaluation.model_dump_json(indent=1)))
     else:
-        _show_evaluation(evaluation)
+        show_evaluation(evaluation)
 
 
 @app.command()
@@ -207,12 +197,12 @@ def classify(
     from kramar.jobs.classify import classify as job
 
     if as_json:
-        show, bars = _json_predictions, not sys.stdout.isatty()
+        show, bars = json_predictions, not sys.stdout.isatty()
     elif out is None:
-        show, bars = _show_predictions, False  # the rows show how far it is
+        show, bars = show_predictions, False  # the rows show how far it is
     else:
-        show, bars = _count_predictions, True
-    with _progress(bars=bars) as progress:
+        show, bars = count_predictions, True
+    with progress_bars(bars=bars) as progress:
         predictions = job(
             model,
             photos,
@@ -227,139 +217,3 @@ def classify(
         print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
     if done and bad == done:
         raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
-
-
-class _Terminal:
-    """Bars and remarks on standard error."""
-
-    def __init__(self, bars: Any) -> None:
-        self._bars = bars
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Advance]:
-        """See Progress."""
-        task = self._bars.add_task(name, total=total, rate="")
-
-        def advance(done: int) -> None:
-            self._bars.advance(task, done)
-            current = self._bars.tasks[self._bars.task_ids.index(task)]
-            speed = current.finished_speed or current.speed
-            self._bars.update(task, rate=f"{speed:,.0f}/s" if speed else "")
-
-        yield advance
-        self._bars.remove_task(task)
-
-    def say(self, message: str) -> None:
-        """See Progress."""
-        from rich.text import Text
-
-        style = "yellow" if message.startswith("Warning") else "dim"
-        self._bars.console.print(Text(message, style=style), soft_wrap=True)
-
-
-@contextmanager
-def _progress(*, bars: bool = True) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    shown = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        redirect_stdout=False,  # what is printed there is the result, and no part of the bars' stream
-        disable=not (bars and console.is_terminal),  # a file would get an empty line a bar
-    )
-    with shown:
-        yield _Terminal(shown)
-
-
-def _show_run(done: Run) -> None:
-    record = done.record
-    if "test" in record.metrics:
-        print(f"Test accuracy {record.metrics['test'].accuracy.percent()}")
-    elif "val" in record.metrics:
-        print(f"Validation accuracy {record.metrics['val'].accuracy.percent()}; nothing was tested")
-    else:
-        print("Neither tested nor validated: the data has no photos for it")
-    model = record.model
-    print(f"Model         {done.path / model.file}: {model.bytes / 1e6:.1f} MB, {model.milliseconds:.1f} ms a photo")
-    left_out = {kind: count for kind, count in record.data.left_out.items() if count}
-    if left_out:
-        print("Left out      " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
-    print(f"Report        {done.report}")
-
-
-def _show_evaluation(evaluation: Evaluation) -> None:
-    part = "all photos" if evaluation.split == "all" else f"{evaluation.split} photos"
-    print(f"{evaluation.model} on {evaluation.data} ({part}, n = {evaluation.photos:,})")
-    for name, estimate in evaluation.metrics:
-        title = name.replace("_", " ")
-        if name == "log_loss":
-            print(f"  {title:<18} {estimate.value:.4f}  ({estimate.low:.4f} to {estimate.high:.4f})")
-        else:
-            print(f"  {title:<18} {estimate.value:6.1%}  ({estimate.low:.1%} to {estimate.high:.1%})")
-    for confusion in evaluation.confusions[:5]:
-        print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
-    if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
-        print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
-
-
-def _show_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
-    """A table that grows a row a photo, as they come: the last column takes whatever width it needs."""
-    done = bad = 0
-    print(f"{'prob.':>6}  {'label':<28}  image")
-    for prediction in predictions:
-        done += 1
-        bad += bool(prediction.error)
-        name = _one_line(prediction.image)
-        if prediction.error:
-            print(f"{'error':>6}  {'':<28}  {name}: {prediction.error}")
-        else:
-            print(f"{prediction.probability:6.1%}  {_one_line(prediction.label):<28}  {name}")
-    return done, bad
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
-def _json_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
-    done = bad = 0
-    print('{"predictions": [', end="")
-    try:
-        for prediction in predictions:
-            print(",\n " if done else "\n ", _json(prediction.model_dump_json()), sep="", end="")
-            done += 1
-            bad += bool(prediction.error)
-    except DataError:
-        print("\n]}")  # it is --strict that fails, after the last row: the document is whole
-        raise
-    print("\n]}")
-    return done, bad
-
-
-def _json(document: str) -> str:
-    """``document``, with escapes where standard output is not UTF-8; Python's own (``\\xe9``) would be no JSON."""
-    try:
-        document.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], document)
-    return document
-
-
-def _count_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
-    done = bad = 0
-    for prediction in predictions:
-        done += 1
-        bad += bool(prediction.error)
-    return done, bad
-
-
-if __name__ == "__main__":
-    run()

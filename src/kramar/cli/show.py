@@ -1,0 +1,91 @@
+"""Results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kramar.cli.terminal import printable
+from kramar.errors import DataError
+
+if TYPE_CHECKING:
+    from kramar.jobs.evaluate import Evaluation
+    from kramar.jobs.run import Run
+    from kramar.records import Prediction
+
+
+def show_run(done: Run) -> None:
+    """Print what a finished training run made."""
+    record = done.record
+    if "test" in record.metrics:
+        print(f"Test accuracy {record.metrics['test'].accuracy.percent()}")
+    elif "val" in record.metrics:
+        print(f"Validation accuracy {record.metrics['val'].accuracy.percent()}; nothing was tested")
+    else:
+        print("Neither tested nor validated: the data has no photos for it")
+    model = record.model
+    print(f"Model         {done.path / model.file}: {model.bytes / 1e6:.1f} MB, {model.milliseconds:.1f} ms a photo")
+    left_out = {kind: count for kind, count in record.data.left_out.items() if count}
+    if left_out:
+        print("Left out      " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+    print(f"Report        {done.report}")
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print a model's scores."""
+    part = "all photos" if evaluation.split == "all" else f"{evaluation.split} photos"
+    print(f"{evaluation.model} on {evaluation.data} ({part}, n = {evaluation.photos:,})")
+    for name, estimate in evaluation.metrics:
+        title = name.replace("_", " ")
+        if name == "log_loss":
+            print(f"  {title:<18} {estimate.value:.4f}  ({estimate.low:.4f} to {estimate.high:.4f})")
+        else:
+            print(f"  {title:<18} {estimate.value:6.1%}  ({estimate.low:.1%} to {estimate.high:.1%})")
+    for confusion in evaluation.confusions[:5]:
+        print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
+    if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
+        print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+
+
+def show_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    """A table that grows a row a photo, as they come: the last column takes whatever width it needs."""
+    done = bad = 0
+    print(f"{'prob.':>6}  {'label':<28}  image")
+    for prediction in predictions:
+        done += 1
+        bad += bool(prediction.error)
+        name = _one_line(prediction.image)
+        if prediction.error:
+            print(f"{'error':>6}  {'':<28}  {name}: {prediction.error}")
+        else:
+            print(f"{prediction.probability:6.1%}  {_one_line(prediction.label):<28}  {name}")
+    return done, bad
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def json_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    """Print one JSON document that grows with the rows; how many there were, and how many had an error."""
+    done = bad = 0
+    print('{"predictions": [', end="")
+    try:
+        for prediction in predictions:
+            print(",\n " if done else "\n ", printable(prediction.model_dump_json()), sep="", end="")
+            done += 1
+            bad += bool(prediction.error)
+    except DataError:
+        print("\n]}")  # it is --strict that fails, after the last row: the document is whole
+        raise
+    print("\n]}")
+    return done, bad
+
+
+def count_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
+    """Print nothing; how many rows there were, and how many had an error."""
+    done = bad = 0
+    for prediction in predictions:
+        done += 1
+        bad += bool(prediction.error)
+    return done, bad
