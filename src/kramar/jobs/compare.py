@@ -1,0 +1,290 @@
+"""``kramar compare``: architectures and regimes on the same photos, split and seeds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kramar import machine
+from kramar.config import DEFAULT_SEED, RUNS_FOLDER, TrainConfig, duration, parse_duration
+from kramar.data import manifest, split
+from kramar.errors import DataError, InputError
+from kramar.files import write_text
+from kramar.jobs.gather import Gathered, gather, refuse
+from kramar.jobs.run import RunFolder, holds, name_of, opened
+from kramar.jobs.study import command, device, model_card, sized, spoken
+from kramar.models import architectures as known
+from kramar.progress import Progress, Silent
+from kramar.records import DataRecord
+from kramar.report.grid import render_grid
+from kramar.study import grid, recipe_file, trial
+from kramar.study.estimate import Estimator
+from kramar.study.material import Material, decode
+from kramar.study.pictures import Pictures
+from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
+from kramar.study.settings import HEAD_LAYERS, TRANSFERS, Setting, parse_regimes
+from kramar.study.settings import grid as settings_of
+from kramar.version import __version__
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+DEFAULT_GRID_BUDGET = "2h"
+FILES = ("run.json", "comparison.csv", "tests.csv", "curves.csv", "report.html", "manifest.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A finished comparison.
+
+    Attributes:
+        path: the run folder.
+        record: everything in its ``run.json``.
+        was_finished: whether it was found finished, so that nothing was done.
+    """
+
+    path: Path
+    record: GridRecord
+    was_finished: bool = False
+
+    @property
+    def report(self) -> Path:
+        """The report, one self-contained HTML file."""
+        return self.path / "report.html"
+
+
+def compare(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    architectures: str | Sequence[str],
+    regimes: str = "weights,weights+augment,scratch+augment",
+    transfer: str = "frozen",
+    head_layers: Sequence[int] = HEAD_LAYERS,
+    seeds: int = 3,
+    budget: str | float = DEFAULT_GRID_BUDGET,
+    size: int | None = None,
+    epochs: int | None = None,
+    config: str | os.PathLike[str] | None = None,
+    seed: int = DEFAULT_SEED,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Grid:
+    """Train every architecture in every regime on the labelled photos in ``data``, and test them against each other.
+
+    Args:
+        data: a folder of class folders, or a CSV, JSONL or Parquet table.
+        out: the run folder, by default ``kramar-runs/NAME_OF_DATA-compare``; an interrupted one goes on.
+        architectures: names, each with its own options (``convnet:depth=5``) and size (``@96``) if wanted.
+        regimes: ``weights``, ``weights+augment``, ``scratch+augment``, separated by commas.
+        transfer: how weights are used: ``frozen`` (only layers on top learn) or ``full`` (all layers learn).
+        head_layers: widths of the layers on top of a frozen body, before the last.
+        seeds: trials of each architecture and regime.
+        budget: wall time of the whole command, summed over resumes; what does not fit is left out, and said.
+        size: side of the input in pixels, instead of each architecture's own.
+        epochs: passes over the training photos, instead of the recipe's own.
+        config: a recipe file (``best.toml`` of ``kramar tune``) for the trials that it was tuned for.
+        seed: of the split; trials have the seeds from it on.
+        columns: the table's column names by kramar's.
+        strict: fail where any photo, row or file has to be left out.
+        progress: who listens; nobody by default.
+
+    Raises:
+        InputError: the data or an option is wrong; nothing was trained.
+        FailedError: the machine said no.
+    """
+    options = TrainConfig(
+        budget=parse_duration(budget) if isinstance(budget, str) else float(budget),
+        seed=seed,
+        strict=strict,
+        columns=dict(columns or {}),
+    )
+    names = architectures.split(",") if isinstance(architectures, str) else list(architectures)
+    settings = plan_trials(names, regimes, transfer, head_layers, seeds, size, epochs, config, seed)
+    source = Path(data)
+    folder = Path(out) if out is not None else Path(RUNS_FOLDER) / f"{name_of(source)}-compare"
+    listener = progress or Silent()
+    started = time.monotonic()
+    gathered = gather(source, options, listener)
+    sized(gathered.entries, settings, size)
+    chosen = {
+        "command": "compare",
+        "--architectures": ",".join(dict.fromkeys(one.architecture.name for one in settings)),
+        "--regimes": ",".join(dict.fromkeys(one.regime for one in settings)),
+        "--transfer": transfer,
+        "--head-layers": ",".join(map(str, head_layers)),
+        "--seeds": str(seeds),
+        "--budget": duration(options.budget),
+        "--size": str(size or ""),
+        "--epochs": str(epochs or ""),
+        "--config": str(config or ""),
+        "--seed": str(seed),
+        "--strict": str(strict),
+        "--columns": ",".join(f"{ours}={theirs}" for ours, theirs in sorted(options.columns.items())),
+    }
+    if holds(folder, chosen, gathered.fingerprint, FILES):
+        listener.say(f"{folder} is finished already: nothing to do")
+        return Grid(folder, _read(folder), was_finished=True)
+    with opened(folder, chosen, str(source), gathered.fingerprint, listener, started) as run:
+        run.rooms["data"] = time.monotonic() - started
+        return _Comparison(source, options, settings, gathered, run).finish(chosen)
+
+
+def plan_trials(
+    names: Sequence[str],
+    regimes: str,
+    transfer: str,
+    head_layers: Sequence[int],
+    seeds: int,
+    size: int | None,
+    epochs: int | None,
+    config: str | os.PathLike[str] | None,
+    first_seed: int,
+) -> list[Setting]:
+    """The trials that were asked for. Raises InputError for whatever is wrong with what was asked, before any work."""
+    if transfer not in TRANSFERS:
+        raise InputError(f"--transfer: expected {' or '.join(TRANSFERS)}, found {transfer!r}")
+    if seeds < 1:
+        raise InputError(f"--seeds: expected at least one, found {seeds}")
+    found = [known.find(name).at(size) for name in dict.fromkeys(name.strip() for name in names) if name]
+    if not found:
+        raise InputError(f"--architectures: expected at least one of {', '.join(known.ARCHITECTURES)}, found none")
+    changes = {} if epochs is None else {"epochs": epochs}
+    wanted = range(first_seed, first_seed + seeds)
+    settings = settings_of(found, parse_regimes(regimes), transfer, wanted, tuple(head_layers), changes)
+    if config is None:
+        return settings
+    tuned = recipe_file.read(Path(config))
+    if not any(tuned.fits(one) for one in settings):
+        raise InputError(f"--config: {tuned} fits none of these trials, the first of them {settings[0].title}")
+    return [
+        replace(one, recipe=replace(one.recipe, **{**tuned.recipe, **changes})) if tuned.fits(one) else one
+        for one in settings
+    ]
+
+
+class _Comparison:
+    """One comparison, from decoding to report."""
+
+    def __init__(
+        self,
+        source: Path,
+        options: TrainConfig,
+        settings: Sequence[Setting],
+        gathered: Gathered,
+        run: RunFolder,
+    ) -> None:
+        self._source, self._options, self._settings = source, options, settings
+        self._gathered, self._run = gathered, run
+        self._left_out = list(gathered.left_out)
+
+    def finish(self, chosen: Mapping[str, str]) -> Grid:
+        """Go through all trials that the budget has room for."""
+        run, options = self._run, self._options
+        accelerator = device()
+        with run.room("decoding"):
+            rules = list(dict.fromkeys(rule for one in self._settings for rule in trial.rules(one)))
+            entries, unreadable = decode(self._gathered.entries, rules, run)
+            self._left_out += unreadable
+            if options.strict:
+                refuse(unreadable, self._source)
+            if not entries:
+                raise DataError(f"{self._source}: none of the photos can be read, the first: {unreadable[0].detail}")
+        material = Material.of(entries, manifest.require_classes(entries, self._source))
+        trials, left_out, expected = self._affordable(material, accelerator)
+        card = model_card(self._gathered, self._source, options.seed, "compare")
+        records: list[TrialRecord] = []
+        with run.stage("Trials", len(trials)) as advance, run.room("trials"):
+            for number, one in enumerate(trials, 1):
+                place = run.path / "trials" / one.key
+                done = trial.finished(place)
+                if done is None:
+                    run.say(f"Trial {number} of {len(trials)}: {one.title}; about {spoken(expected[one.key])}")
+                    done = trial.run(one, material, card, place, accelerator, run)
+                records.append(done)
+                advance(1)
+        with run.room("evaluate"):
+            tests = self._tests(trials, material)
+        with run.room("report"):
+            manifest.write_manifest(entries, run.path / "manifest.parquet")
+            grid.write_table(records, run.path / "comparison.csv")
+            grid.write_curves(records, run.path / "curves.csv")
+            grid.write_tests(tests, run.path / "tests.csv")
+            record = GridRecord(
+                kramar=__version__,
+                command=command(self._source, chosen, run.path),
+                started=run.plan.started,
+                seed=options.seed,
+                machine=machine.describe(),
+                data=DataRecord(
+                    source=str(self._source),
+                    photos=len(entries),
+                    classes=len(material.classes),
+                    fingerprint=self._gathered.fingerprint,
+                    split={part: len(material.parts[part]) for part in split.PARTS},
+                    split_from=self._gathered.split_from,
+                    left_out={"unreadable": 0, **Counter(item.kind for item in self._left_out)},
+                    left_out_files=self._left_out,
+                    warnings=self._gathered.warnings,
+                ),
+                trials=records,
+                tests=tests,
+                left_out_trials=left_out,
+                estimate={"trials": sum(expected.values()), "took": sum(one.seconds for one in records)},
+                seconds={"total": run.elapsed, **run.rooms},
+                peak_memory_bytes=machine.peak_memory(),
+            )
+            write_text(run.path / "report.html", render_grid(record, Pictures(self._settings, material)))
+        write_text(run.path / "run.json", record.model_dump_json(indent=1))
+        return Grid(run.path, record)
+
+    def _affordable(
+        self, material: Material, accelerator: Accelerator
+    ) -> tuple[list[Setting], list[str], dict[str, float]]:
+        """The trials to do, the titles of those that the budget has no room for, and expected seconds by key."""
+        run, budget = self._run, self._options.budget
+        expected = run.plan.trials
+        if expected is None:
+            estimator = Estimator(material, accelerator)
+            with run.room("estimate"), run.stage("Measuring", len(self._settings)) as advance:
+                every: dict[str, float] = {}
+                for one in self._settings:
+                    every[one.key] = estimator.seconds(one)
+                    advance(1)
+            left = budget - run.elapsed
+            expected = grid.affordable(every, left)
+            whole = sum(every.values())
+            run.say(f"All {len(every)} trials take about {spoken(whole)} on this machine")
+            if not expected:
+                shortest = min(every.values())
+                raise InputError(
+                    f"--budget: {spoken(left)} are left, and the shortest of {len(every)} trials takes about "
+                    f"{spoken(shortest)}; all of them {spoken(whole)}"
+                )
+            run.choose(trials=expected)
+        out = [one for one in self._settings if one.key not in expected]
+        if out:
+            run.say(
+                f"Warning: the budget of {duration(budget)} has room for {len(expected)} of {len(self._settings)} "
+                f"trials; left out: {'; '.join(one.title for one in out)}"
+            )
+        return [one for one in self._settings if one.key in expected], [one.title for one in out], dict(expected)
+
+    def _tests(self, trials: Sequence[Setting], material: Material) -> list[ComparisonRecord]:
+        if not material.parts["test"]:
+            return []
+        right = [np.load(self._run.path / "trials" / one.key / "answers.npz")["right"] for one in trials]
+        groups = [entry.group for entry in material.parts["test"]]
+        return grid.tests([one.variant for one in trials], right, groups, self._options.seed)
+
+
+def _read(folder: Path) -> GridRecord:
+    return GridRecord.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
