@@ -31,8 +31,11 @@ demo: setup ## train on Fashion-MNIST in 4 minutes, or on your own photos: make 
 	echo "kramar train $$*"; \
 	$(BIN)/kramar train "$$@"
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+# Each worker loads torch (about 1 GB), so that many cores get no more than four.
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
+
+test: setup ## run the tests (ARGS='tests/test_split.py -x' for some, WORKERS= for one process)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: setup ## run ruff, mypy and the import layers
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from kramar.training.loop import cross_entropy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LISTED = [*ARCHITECTURES, "mobilenet_v1:width=0.25", "convnet:depth=2:width=8", "timm:resnet10t"]
+LISTED = [*ARCHITECTURES, "mobilenet_v1:width=0.25", "convnet:depth=2:width=3", "timm:resnet10t"]
 
 
 def small(name: str) -> Architecture:
@@ -81,8 +81,10 @@ def test_every_architecture_learns_and_its_file_is_verified(name: str, tmp_path:
         ("timm:resnet10x", "did you mean resnet10t"),
         ("convnet:height=3", "has the options depth, width; found 'height=3'"),
         ("squeezenet1_1:width=2", "squeezenet1_1 has no options"),
-        ("convnet:depth=0", "a positive number, found '0'"),
-        ("convnet:depth=many", "a positive number, found 'many'"),
+        ("convnet:depth=0", "a positive whole number, found '0'"),
+        ("convnet:depth=many", "a positive whole number, found 'many'"),
+        ("convnet:depth=2.5", "a positive whole number, found '2.5'"),
+        ("mobilenet_v1:width=wide", "a positive number, found 'wide'"),
         ("convnet@big", "expected pixels after convnet@, found 'big'"),
         ("inception_v3@64", "takes photos of at least 75 pixels, found 64"),
         ("timm:vit_tiny_patch16_224@64", "takes photos of 224 pixels only, found 64"),
@@ -98,7 +100,7 @@ def test_a_wrong_name_is_told_with_what_there_is(text: str, said: str) -> None:
 def test_options_and_size_are_part_of_the_name() -> None:
     found = find("convnet:depth=3:width=16@48")
     assert (found.name, found.family, found.resize.size) == ("convnet:depth=3:width=16@48", "convnet", 48)
-    assert found.options == {"depth": 3.0, "width": 16.0}
+    assert found.options == {"depth": 3, "width": 16}
     assert find("timm:resnet10t").family == "timm:resnet10t"
 
 

@@ -48,6 +48,7 @@ def trained(
     judged: Sequence[float] | None = None,
 ) -> tuple[Network, list[Epoch]]:
     network = networks.build(ARCHITECTURE, 3, Top(dropout=0.2), seed=3)
+    network.to(memory_format=torch.channels_last)
     accelerator = Accelerator(cpu=True)
     batches = PhotoBatches(
         Photos(),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RunFolderError,
     )
     from kramar.jobs.classify import classify
+    from kramar.jobs.compare import Grid, compare
     from kramar.jobs.evaluate import Evaluation, evaluate
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
@@ -53,11 +54,13 @@ _HOMES = {
     ),
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
+    "Grid": "kramar.jobs.compare",
     "Metrics": "kramar.records",
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
     "classify": "kramar.jobs.classify",
+    "compare": "kramar.jobs.compare",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
     "train": "kramar.jobs.train",
@@ -70,6 +73,7 @@ __all__ = [
     "Evaluation",
     "ExportError",
     "FailedError",
+    "Grid",
     "InputError",
     "KramarError",
     "Metrics",
@@ -83,6 +87,7 @@ __all__ = [
     "RunFolderError",
     "__version__",
     "classify",
+    "compare",
     "evaluate",
     "load",
     "train",

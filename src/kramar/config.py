@@ -15,6 +15,8 @@ from kramar.errors import InputError
 # Where runs go by default; a data folder may hold it, since `kramar train .` puts it there.
 RUNS_FOLDER = "kramar-runs"
 DEFAULT_BUDGET = "10m"
+DEFAULT_GRID_BUDGET = "2h"
+DEFAULT_SEEDS = 3
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_SEED = 0
 DEFAULT_TOP = 5

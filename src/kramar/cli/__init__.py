@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from kramar.cli import weights
+from kramar.cli.compare import compare
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
@@ -127,7 +128,10 @@ def train(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on labelled photos; the same command goes on with an interrupted run."""
+    """Train a model on labelled photos.
+
+    The same command goes on with an interrupted run.
+    """
     from kramar.jobs.train import train as job
 
     with progress_bars() as progress:
@@ -145,6 +149,9 @@ def train(
         print(printable(done.record.model_dump_json(indent=1)))
     else:
         show_run(done)
+
+
+app.command()(compare)
 
 
 @app.command()

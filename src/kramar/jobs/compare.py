@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kramar import machine
-from kramar.config import DEFAULT_SEED, RUNS_FOLDER, TrainConfig, duration, parse_duration
+from kramar.config import (
+    DEFAULT_GRID_BUDGET,
+    DEFAULT_SEED,
+    DEFAULT_SEEDS,
+    RUNS_FOLDER,
+    TrainConfig,
+    duration,
+    parse_duration,
+)
 from kramar.data import manifest, split
 from kramar.errors import DataError, InputError
 from kramar.files import write_text
@@ -29,14 +37,13 @@ from kramar.study.estimate import Estimator
 from kramar.study.material import Material, decode
 from kramar.study.pictures import Pictures
 from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
-from kramar.study.settings import HEAD_LAYERS, TRANSFERS, Setting, parse_regimes
+from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, Setting, parse_regimes
 from kramar.study.settings import grid as settings_of
 from kramar.version import __version__
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-DEFAULT_GRID_BUDGET = "2h"
 FILES = ("run.json", "comparison.csv", "tests.csv", "curves.csv", "report.html", "manifest.parquet")
 
 
@@ -65,10 +72,10 @@ def compare(
     out: str | os.PathLike[str] | None = None,
     *,
     architectures: str | Sequence[str],
-    regimes: str = "weights,weights+augment,scratch+augment",
-    transfer: str = "frozen",
+    regimes: str = ",".join(REGIMES),
+    transfer: str = TRANSFERS[0],
     head_layers: Sequence[int] = HEAD_LAYERS,
-    seeds: int = 3,
+    seeds: int = DEFAULT_SEEDS,
     budget: str | float = DEFAULT_GRID_BUDGET,
     size: int | None = None,
     epochs: int | None = None,
@@ -135,6 +142,9 @@ def compare(
         return Grid(folder, _read(folder), was_finished=True)
     with opened(folder, chosen, str(source), gathered.fingerprint, listener, started) as run:
         run.rooms["data"] = time.monotonic() - started
+        for warning in (unweighted := _unweighted(settings)):
+            run.say(f"Warning: {warning}")
+        gathered = replace(gathered, warnings=[*gathered.warnings, *unweighted])
         return _Comparison(source, options, settings, gathered, run).finish(chosen)
 
 
@@ -169,6 +179,15 @@ def plan_trials(
         replace(one, recipe=replace(one.recipe, **{**tuned.recipe, **changes})) if tuned.fits(one) else one
         for one in settings
     ]
+
+
+def _unweighted(settings: Sequence[Setting]) -> list[str]:
+    """What to say of architectures that are not in all regimes."""
+    regimes = {one.regime for one in settings}
+    if not any(REGIMES[regime].weights for regime in regimes):
+        return []
+    names = {one.architecture.name: None for one in settings if not one.architecture.stock}
+    return [f"{name} is compared from scratch only: there are no ImageNet weights for it" for name in names]
 
 
 class _Comparison:

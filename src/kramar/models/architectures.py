@@ -143,9 +143,10 @@ def find(text: str, option: str = "--architectures") -> Architecture:
         if key not in options:
             has = f"has the options {', '.join(options)}" if options else "has no options"
             raise InputError(f"{option}: {name} {has}; found {setting!r}")
-        if not re.fullmatch(r"\d+(\.\d+)?", value) or not float(value):
-            raise InputError(f"{option}: {name}:{key} is a positive number, found {value!r}")
-        options[key] = float(value)
+        whole = isinstance(options[key], int)
+        if not re.fullmatch(r"\d+" if whole else r"\d+(\.\d+)?", value) or not float(value):
+            raise InputError(f"{option}: {name}:{key} is a positive {'whole ' * whole}number, found {value!r}")
+        options[key] = int(value) if whole else float(value)
     return replace(found, name=text, options=options)
 
 

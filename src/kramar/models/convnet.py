@@ -11,9 +11,9 @@ DROPOUT = 0.15
 class ConvNet(nn.Module):
     """Blocks of convolution, batch normalisation, activation, 3x3 max pooling and 15% dropout.
 
-    Each of ``depth`` blocks halves the picture; widths grow from ``width`` by a half a block. The thesis names the
-    parts of one block; every block but the first has its convolution twice here, as in VGG (Simonyan and Zisserman
-    2014), which is worth more than a wider block of the same cost.
+    Each of ``depth`` blocks halves the picture; widths, in whole eights, grow from ``width`` by a half a block. The
+    thesis names the parts of one block; every block but the first has its convolution twice here, as in VGG (Simonyan
+    and Zisserman 2014), which is worth more than a wider block of the same cost.
     """
 
     def __init__(self, depth: int, width: int) -> None:
@@ -22,7 +22,7 @@ class ConvNet(nn.Module):
         blocks: list[nn.Module] = []
         channels = 3
         for place in range(depth):
-            wide = round(width * 1.5**place / 8) * 8
+            wide = max(8, round(width * 1.5**place / 8) * 8)
             layers = [*_convolution(channels, wide)]
             if place:
                 layers += _convolution(wide, wide)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kramar.config import whole_number
 from kramar.errors import InputError
 from kramar.models import weights
 from kramar.models.architectures import Architecture
@@ -96,6 +97,13 @@ def parse_regimes(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def parse_head_layers(text: str) -> tuple[int, ...]:
+    """Widths in ``text``, separated by commas; none of them for ``none``. Raises InputError."""
+    if text.strip() in ("", "none"):
+        return ()
+    return tuple(whole_number(width, "--head-layers", 1) for width in text.split(","))
+
+
 def default_recipe(
     architecture: Architecture, regime: str, transfer: str, head_layers: tuple[int, ...] = HEAD_LAYERS
 ) -> Recipe:
@@ -127,14 +135,17 @@ def grid(
 ) -> list[Setting]:
     """All trials, seed by seed, so that the first seed of everything comes before the second of anything.
 
-    ``changes`` are what differs from the default recipes. Raises InputError where a regime needs weights that are
-    not on this machine.
+    ``changes`` are what differs from the default recipes. An architecture that nobody has weights for (``convnet``) is
+    trained from scratch only, if a regime is left for it. Raises InputError where weights are not on this machine.
     """
     settings = []
+    from_scratch = any(not REGIMES[regime].weights for regime in regimes)
     for seed in seeds:
         for architecture in architectures:
             for regime in regimes:
                 if REGIMES[regime].weights:
+                    if from_scratch and not architecture.stock:
+                        continue
                     weights.require(architecture)
                 way = transfer if REGIMES[regime].weights else NO_TRANSFER
                 recipe = replace(default_recipe(architecture, regime, way, head_layers), **changes)

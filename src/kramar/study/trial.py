@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,6 +39,7 @@ from kramar.study.settings import FROZEN_VIEWS, REGIMES, Setting
 from kramar.study.views import views
 from kramar.training import augment, loop
 from kramar.training.photos import PhotoBatches, ViewBatches
+from kramar.training.recipe import Recipe
 
 # Photos a forward pass: enough to keep the cores busy, few enough for any memory.
 TOGETHER = 32
@@ -46,6 +47,7 @@ TOGETHER = 32
 VERIFIED = 300
 _RATE_BATCH = 8
 _RATE_SECONDS = 1.5
+_RECIPE = TypeAdapter(Recipe)
 
 AfterEpoch = Callable[[Sequence[Epoch]], None]
 Card = Callable[[Setting, dict[str, Metrics], float, Located | None], ModelCard]
@@ -116,7 +118,7 @@ def run(
         transfer=setting.transfer,
         seed=setting.seed,
         size=setting.architecture.resize.size,
-        recipe=asdict(setting.recipe),
+        recipe=_RECIPE.dump_python(setting.recipe, mode="json"),
         epochs=trained.epochs,
         metrics=metrics,
         parameters=onnx_file.parameters(path),

@@ -96,9 +96,10 @@ class Checkpoint:
         self._best = parts["best"]
         self.epochs = _EPOCHS.validate_json(metadata["epochs"])
         state: dict[int, dict[str, Any]] = {}
+        learnt = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
         for key, value in parts["optimiser"].items():
             index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = value
+            state.setdefault(int(index), {})[name] = _laid_out(value, learnt[int(index)])
         for key, number in json.loads(metadata["numbers"]).items():
             index, _, name = key.partition("/")
             state.setdefault(int(index), {})[name] = number
@@ -109,3 +110,8 @@ class Checkpoint:
             self._optimiser.param_groups, self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True
         ):
             group["lr"] = base * share(step)
+
+
+def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """``value`` in memory as ``parameter`` is: fused optimisers take both element by element, whatever their strides."""
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value
