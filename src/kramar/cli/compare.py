@@ -113,7 +113,9 @@ def _show(done: Grid) -> None:
         )
     equals = tests.not_worse(found)
     if equals:
-        print(f"Not shown to be worse than the first: {'; '.join(one.name for one in equals)}")
+        print("Not shown to be worse than the first (paired tests, corrected):")
+        for one in equals:
+            print(f"  {one.name}")
     elif len(found) > 1 and record.tests:
         print("The first is better than each of the others (paired tests, corrected)")
     if record.left_out_trials:

@@ -131,8 +131,8 @@ def find(text: str, option: str = "--architectures") -> Architecture:
         return _any_timm(text, option)
     name, *settings = text.split(":")
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = difflib.get_close_matches(name, ARCHITECTURES, n=3)
+        hint = f"did you mean {', '.join(near)}? " if near else ""
         raise InputError(
             f"{option}: no architecture called {name!r}; {hint}there are {', '.join(ARCHITECTURES)}, and timm:MODEL"
         )
