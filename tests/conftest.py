@@ -6,6 +6,7 @@ check that no machine runs is no check.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ class Skips:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and, in CI, the watch over skips."""
+    # Exporting makes objects by the million; looking through all of them each time takes a seventh of the suite.
+    gc.set_threshold(100_000, 50, 100)
     config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped where there is none")
     config.addinivalue_line("markers", "real: needs the photos in ../shared/data (all of tests/real)")
     if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):

@@ -17,15 +17,14 @@ import torch
 import torchvision
 
 import kramar
-from kramar import Grid, InputError
+from kramar import Grid, InputError, cli
 from kramar.evaluation.paired import compare_all
 from kramar.runtime.model import Model
-from kramar.study import trial
+from kramar.study import estimate, trial
 from kramar.study.estimate import Estimator
 from kramar.study.grid import COLUMNS
 from products import put_folder
-from shell import HEARS_CTRL_C, command, complaint
-from shell import kramar as shell
+from shell import HEARS_CTRL_C, command
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,9 +59,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def found(weights: Path) -> Iterator[None]:
+def quick(weights: Path) -> Iterator[None]:
+    """Weights are found, and what is measured is measured for moments."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KRAMAR_WEIGHTS", str(weights))
+        patch.setattr(estimate, "PROBE_SECONDS", 0.1)
+        patch.setattr(trial, "RATE_SECONDS", 0.1)
         yield
 
 
@@ -184,19 +186,27 @@ def test_the_same_command_again_does_nothing(compared: Grid, shop: Path) -> None
     assert {path: path.stat().st_mtime_ns for path in compared.path.rglob("*")} == before
 
 
-def test_the_command_line_shows_the_table(compared: Grid, shop: Path) -> None:
+def called(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """What the command line ends with, and prints to standard output and standard error."""
+    with pytest.raises(SystemExit) as left:
+        cli.run([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, said.out, said.err
+
+
+def test_the_command_line_shows_the_table(compared: Grid, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("compare", shop, "--out", compared.path, "--architectures", f"{OWN},{OTHER}")
     options = ("--seeds", "1", "--epochs", "2", "--head-layers", "8")
-    done = shell(*arguments, *options)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    code, out, err = called(capsys, *arguments, *options)
+    assert code == 0, err
+    lines = out.splitlines()
     assert lines[0].split() == ["accuracy", "95%", "interval", "MB", "ms", "trained", "in", "on", "test", "photos"]
     shown = sorted(line.rpartition(" s  ")[2] for line in lines[1:5])
     assert shown == sorted(one.variant for one in compared.record.trials)
     assert lines[-1].split(maxsplit=1) == ["Report", str(compared.report)]
-    assert json.loads(shell(*arguments, *options, "--json").stdout) == json.loads(
-        (compared.path / "run.json").read_text(encoding="utf-8")
-    )
+    code, out, _ = called(capsys, *arguments, *options, "--json")
+    assert (code, json.loads(out)) == (0, json.loads((compared.path / "run.json").read_text(encoding="utf-8")))
 
 
 def test_what_the_budget_has_no_room_for_is_left_out_and_said(
@@ -350,20 +360,36 @@ def test_a_recipe_file_is_used_where_it_fits(shop: Path, tmp_path: Path) -> None
     assert len(done.record.trials[0].epochs) == 1
 
 
-def test_a_folder_of_other_data_or_options_is_refused(compared: Grid, shop: Path, tmp_path: Path) -> None:
+def test_a_folder_of_other_data_or_options_is_refused(
+    compared: Grid, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wanted = ("--architectures", f"{OWN},{OTHER}", "--seeds", "1", "--epochs", "2", "--head-layers", "8")
     other = put_folder(tmp_path / "other", 5, start=200)
-    told = complaint(shell("compare", other, "--out", compared.path, *wanted), 2)
-    assert "holds a run of other data" in told
-    told = complaint(shell("compare", shop, "--out", compared.path, *wanted, "--transfer", "full"), 2)
-    assert "--transfer" in told
+    code, _, said = called(capsys, "compare", other, "--out", compared.path, *wanted)
+    assert code == 2
+    assert "holds a run of other data" in said.splitlines()[-1]
+    code, _, said = called(capsys, "compare", shop, "--out", compared.path, *wanted, "--transfer", "full")
+    assert code == 2
+    assert "--transfer" in said.splitlines()[-1]
 
 
-def test_wrong_calls_end_with_2_and_one_line(shop: Path) -> None:
-    assert "--architectures" in complaint(shell("compare", shop), 2)
-    assert "--head-layers: expected a whole number from 1, found 'wide'" in complaint(
-        shell("compare", shop, "--architectures", OWN, "--head-layers", "wide"), 2
-    )
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "--architectures"),
+        (
+            ("--architectures", OWN, "--head-layers", "wide"),
+            "--head-layers: expected a whole number from 1, found 'wide'",
+        ),
+        (("--architectures", OWN, "--seeds", "few"), "--seeds: expected a whole number from 1, found 'few'"),
+    ],
+)
+def test_wrong_calls_end_with_2_and_one_line(
+    shop: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = called(capsys, "compare", shop, *options)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
 
 
 def test_ctrl_c_says_that_it_goes_on(shop: Path, tmp_path: Path) -> None:

@@ -302,4 +302,4 @@ def test_verify_ends_with_2_where_weights_are_broken(folder: Path) -> None:
 
 def test_a_wrong_fetch_is_one_line() -> None:
     said = complaint(kramar("weights", "fetch", "densenet12"), 2)
-    assert said.startswith("weights fetch: no architecture called 'densenet12'; did you mean densenet121?")
+    assert said.startswith("weights fetch: no architecture called 'densenet12'; did you mean densenet121, ")

@@ -46,7 +46,7 @@ TOGETHER = 32
 # Without validation photos, this many training photos prove that the file is what was trained.
 VERIFIED = 300
 _RATE_BATCH = 8
-_RATE_SECONDS = 1.5
+RATE_SECONDS = 1.5
 _RECIPE = TypeAdapter(Recipe)
 
 AfterEpoch = Callable[[Sequence[Epoch]], None]
@@ -292,7 +292,7 @@ def _rate(model: Model) -> float:
     batch = np.random.default_rng(0).integers(0, 256, (_RATE_BATCH, size, size, 3), np.uint8)
     model.scores(batch)
     began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < _RATE_SECONDS:
+    while time.perf_counter() - began < RATE_SECONDS:
         model.scores(batch)
         done += _RATE_BATCH
     return done / (time.perf_counter() - began)

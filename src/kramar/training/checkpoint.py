@@ -113,5 +113,5 @@ class Checkpoint:
 
 
 def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """``value`` in memory as ``parameter`` is: fused optimisers take both element by element, whatever their strides."""
+    """``value`` in memory as ``parameter`` is, whose strides fused optimisers take for granted."""
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value
