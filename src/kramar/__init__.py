@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PhotoError,
         RunFolderError,
     )
+    from kramar.jobs.benchmark import Benchmark, benchmark
     from kramar.jobs.classify import classify
     from kramar.jobs.evaluate import Evaluation, evaluate
     from kramar.jobs.load import load
@@ -51,12 +52,14 @@ _HOMES = {
         ),
         "kramar.errors",
     ),
+    "Benchmark": "kramar.jobs.benchmark",
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
     "Metrics": "kramar.records",
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
+    "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
@@ -65,6 +68,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Benchmark",
     "DataError",
     "Estimate",
     "Evaluation",
@@ -82,6 +86,7 @@ __all__ = [
     "Run",
     "RunFolderError",
     "__version__",
+    "benchmark",
     "classify",
     "evaluate",
     "load",

@@ -15,6 +15,7 @@ from kramar.errors import InputError
 # Where runs go by default; a data folder may hold it, since `kramar train .` puts it there.
 RUNS_FOLDER = "kramar-runs"
 DEFAULT_BUDGET = "10m"
+DEFAULT_BENCHMARK_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_SEED = 0
 DEFAULT_TOP = 5

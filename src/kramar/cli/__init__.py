@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kramar.cli import weights
+from kramar.cli import benchmark, weights
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
@@ -38,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(benchmark.benchmark)
 app.add_typer(weights.group, name="weights")
 
 
