@@ -249,15 +249,13 @@ def against_fastai(architecture: Architecture, noise: Noise, accelerator: Any, r
                 self.rate = (self.done - speed.WARM_STEPS) * RECIPE.batch / took
                 raise fastai.CancelFitException
 
+    normal = fastai.Normalize.from_stats(architecture.mean, architecture.std, cuda=False)
     data = fastai.DataLoaders.from_dsets(
         Images(),
         Images(),
         bs=RECIPE.batch,
         num_workers=0,
-        after_batch=[
-            fastai.IntToFloatTensor(),
-            fastai.Normalize.from_stats(architecture.mean, architecture.std, cuda=False),
-        ],
+        after_batch=[fastai.IntToFloatTensor(), normal],
         device=CPU.device,
     )
     watch = Watch()

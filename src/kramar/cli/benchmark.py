@@ -13,7 +13,6 @@ from kramar.config import DEFAULT_BENCHMARK_BUDGET, whole_number
 
 if TYPE_CHECKING:
     from kramar.jobs.benchmark import Benchmark
-    from kramar.study.speed_file import SpeedRecord
 
 
 def benchmark(
@@ -62,26 +61,21 @@ def benchmark(
 
 
 def _show(done: Benchmark) -> None:
-    epochs = [row for row in done.rows if row.unit == "s"]
-    if any(row.source == "measured" for row in epochs):
-        print(f"{'training time':<30} {'MNIST s':>9} {'CIFAR-10 s':>11}  {'source':<9} covers")
-        for processor in dict.fromkeys(row.processor for row in epochs):
-            _show_epochs(processor, [row for row in epochs if row.processor == processor])
-    rates = [row for row in done.rows if row.unit == "photos/s"]
+    from kramar.study.speed_file import INFERENCE, RATE, TRAINING, lines
+
+    print(f"{'training time':<30} {'MNIST s':>9} {'CIFAR-10 s':>11}  {'source':<9} covers")
+    for line in lines(done.rows):
+        shown = [f"{line.times[name].value:g}" if name in line.times else "–" for name in ("MNIST", "CIFAR-10")]
+        source = "measured" if line.measured else "quoted"
+        print(f"{line.processor:<30} {shown[0]:>9} {shown[1]:>11}  {source:<9} {line.covers}")
+    rates: dict[tuple[str, int | None, str], dict[str, str]] = {}
+    for row in done.rows:
+        if row.unit == RATE:
+            rates.setdefault((row.architecture, row.pixels, row.processor), {})[row.what] = f"{row.value:g}"
     if rates:
-        print(f"\n{'photos/s':<30} {'pixels':>6} {'training':>9} {'inference':>10}  processor")
-    for key in dict.fromkeys((row.architecture, row.processor, row.pixels) for row in rates):
-        of_key = {row.what: f"{row.value:.4g}" for row in rates if (row.architecture, row.processor, row.pixels) == key}
-        print(f"{key[0]:<30} {key[2]:>6} {of_key.get('training', '–'):>9} {of_key.get('inference', '–'):>10}  {key[1]}")
+        print(f"\n{'photos/s':<30} {'pixels':>6} {TRAINING:>9} {INFERENCE:>10}  processor")
+    for (architecture, pixels, processor), of in rates.items():
+        print(f"{architecture:<30} {pixels:>6} {of.get(TRAINING, '–'):>9} {of.get(INFERENCE, '–'):>10}  {processor}")
+    print(f"\nTable         {done.file}\nReport        {done.report}")
     for reason in done.left_out:
         print(f"Left out      {reason}")
-    print(f"\nTable         {done.file}\nReport        {done.report}")
-
-
-def _show_epochs(processor: str, rows: list[SpeedRecord]) -> None:
-    """A line of the thesis's table; notes follow the figure that they are of."""
-    times = {row.dataset.rpartition("stands for ")[2]: row for row in rows}
-    shown = [f"{times[name].value:g}" if name in times else "–" for name in ("MNIST", "CIFAR-10")]
-    stands_in = next((f"; {row.dataset}" for row in rows if "stands for" in row.dataset), "")
-    covers = "; ".join(dict.fromkeys(row.covers for row in rows))
-    print(f"{processor:<30} {shown[0]:>9} {shown[1]:>11}  {rows[0].source:<9} {covers}{stands_in}")

@@ -168,7 +168,7 @@ class _Run:
         recipe = default_recipe(architecture, "scratch+augment", NO_TRANSFER)
         network = speed.build(architecture, classics.CLASSES, processor)
         timed = speed.train(network, classic.photos, classic.truth, recipe, processor, accelerator, allowed)
-        part = "" if timed.whole else f", scaled up from {timed.steps} of its {timed.of} steps"
+        part = "" if timed.whole else f", scaled up from {timed.steps} of {timed.of} steps"
         self._add(
             processor,
             architecture,

@@ -9,28 +9,10 @@ from kramar.report.grid_charts import Axis, logarithmic
 from kramar.report.page import UNPRINTABLE, templates
 from kramar.report.wording import counted
 from kramar.study.classics import CIFAR10, MNIST, SHAPES
-from kramar.study.speed_file import INFERENCE, MEASURED, SECONDS, TRAINING, SpeedRecord
+from kramar.study.speed_file import INFERENCE, MEASURED, SECONDS, STANDS_FOR, TRAINING, Line, SpeedRecord, lines
 
 # In one strip, so many processors can be told apart by their marks; the table has all.
 MARKS = ("w2", "w3", "w4", "w1")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A processor's times for an epoch, by the set that they are for."""
-
-    machine: str
-    processor: str
-    measured: bool
-    times: dict[str, SpeedRecord] = field(default_factory=dict)
-
-    @property
-    def covers(self) -> list[str]:
-        """What its times cover, and what stands in; each said once."""
-        said = [time.covers for time in self.times.values()]
-        return list(
-            dict.fromkeys([*said, *(time.dataset for time in self.times.values() if " stands for " in time.dataset)])
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +42,7 @@ def render_speed(records: Sequence[SpeedRecord], file: str, left_out: Sequence[s
 
     ``left_out`` is what the last run did not measure; ``broken`` counts rows that could not be read.
     """
-    lines = epochs(records)
+    times = lines(records)
     paces = rates(records)
     measured = [one for one in records if one.source == MEASURED]
     who = list(dict.fromkeys(who for pace in paces for who in pace.rates))
@@ -69,9 +51,9 @@ def render_speed(records: Sequence[SpeedRecord], file: str, left_out: Sequence[s
         .get_template("speed.html.j2")
         .render(
             file=file,
-            lines=lines,
-            best=best(lines),
-            charts=[chart for name in (CIFAR10, MNIST) if (chart := drawn(lines, name))],
+            lines=times,
+            best=best(times),
+            charts=[chart for name in (CIFAR10, MNIST) if (chart := drawn(times, name))],
             shapes=SHAPES,
             paces=paces,
             who=who,
@@ -86,20 +68,6 @@ def render_speed(records: Sequence[SpeedRecord], file: str, left_out: Sequence[s
     return UNPRINTABLE.sub("\ufffd", page)
 
 
-def epochs(records: Sequence[SpeedRecord]) -> list[Line]:
-    """A line a processor: the measured ones, then the quoted ones, in the table's order."""
-    found: dict[tuple[str, str, bool], Line] = {}
-    for one in records:
-        if one.unit == SECONDS:
-            key = (one.machine, one.processor, one.source == MEASURED)
-            line = found.setdefault(key, Line(*key))
-            name = one.dataset.rpartition("stands for ")[2]
-            # The set itself rather than what stood in for it in an earlier run.
-            if name not in line.times or one.dataset == name:
-                line.times[name] = one
-    return sorted(found.values(), key=lambda line: not line.measured)
-
-
 def rates(records: Sequence[SpeedRecord]) -> list[Pace]:
     """Photos a second by architecture and size, the fastest to train first."""
     found: dict[tuple[str, int | None], Pace] = {}
@@ -110,18 +78,18 @@ def rates(records: Sequence[SpeedRecord]) -> list[Pace]:
     return sorted(found.values(), key=lambda pace: (-pace.fastest(TRAINING), -pace.fastest(INFERENCE)))
 
 
-def best(lines: Sequence[Line]) -> tuple[str, list[Line]] | None:
+def best(times: Sequence[Line]) -> tuple[str, list[Line]] | None:
     """The set that the headline is of, and the processors that were measured on it, the fastest first."""
     for name in (CIFAR10, MNIST):
-        found = [line for line in lines if line.measured and name in line.times]
+        found = [line for line in times if line.measured and name in line.times]
         if found:
             return name, sorted(found, key=lambda line: line.times[name].value)
     return None
 
 
-def drawn(lines: Sequence[Line], name: str) -> Chart | None:
+def drawn(times: Sequence[Line], name: str) -> Chart | None:
     """The chart of one set; None where nobody measured it."""
-    shown = [line for line in lines if name in line.times]
+    shown = [line for line in times if name in line.times]
     if not any(line.measured for line in shown):
         return None
     ordered = sorted(shown, key=lambda line: (not line.measured, line.times[name].value))
@@ -152,7 +120,7 @@ def machines(measured: Sequence[SpeedRecord]) -> list[Mapping[str, str]]:
 def cautions(measured: Sequence[SpeedRecord], left_out: Sequence[str], broken: int) -> list[str]:
     """What a reader must know before comparing the figures."""
     found = []
-    if any(" stands for " in one.dataset for one in measured):
+    if any(STANDS_FOR in one.dataset for one in measured):
         found.append(
             "Fashion-MNIST stands in for MNIST: as many photos of the same shape, and so the same work for a network."
         )

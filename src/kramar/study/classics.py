@@ -28,6 +28,7 @@ from kramar.errors import DataError, InputError, PhotoError
 from kramar.models.download import reason
 from kramar.progress import Progress
 from kramar.records import ResizeRule
+from kramar.study.speed_file import STANDS_FOR
 
 MNIST, FASHION, CIFAR10 = "MNIST", "Fashion-MNIST", "CIFAR-10"
 # What they are for, in the thesis's order, and their photos: how many, and how many pixels a side.
@@ -72,7 +73,7 @@ class Classic:
     @property
     def title(self) -> str:
         """The name, with what it stands for."""
-        return self.name if self.name == self.stands_for else f"{self.name}, stands for {self.stands_for}"
+        return self.name if self.name == self.stands_for else f"{self.name}{STANDS_FOR}{self.stands_for}"
 
 
 def gather(paths: Sequence[Path], fetch: Fetch, progress: Progress) -> tuple[list[Classic], list[str]]:

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +22,7 @@ TRAINING, INFERENCE = "training", "inference"
 SECONDS, RATE = "s", "photos/s"
 EPOCH, STEP, PHOTO = "epoch", "step", "photo"
 UNSAID = "not said"
+STANDS_FOR = ", stands for "
 
 
 class SpeedRecord(Record):
@@ -61,6 +63,26 @@ class SpeedRecord(Record):
         return self.machine, self.processor, self.dataset, self.architecture, self.what, self.unit, self.pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A processor's times for an epoch, by the set that they are for: a line of the thesis's table."""
+
+    machine: str
+    processor: str
+    measured: bool
+    times: dict[str, SpeedRecord] = field(default_factory=dict)
+
+    @property
+    def covers(self) -> str:
+        """What its times cover, and what stands in."""
+        said = {name: time.covers for name, time in self.times.items()}
+        if len(set(said.values())) > 1:
+            covers = [f"{name}: {covers}" for name, covers in said.items()]
+        else:
+            covers = list(said.values())[:1]
+        return "; ".join([*covers, *(time.dataset for time in self.times.values() if STANDS_FOR in time.dataset)])
+
+
 COLUMNS = tuple(SpeedRecord.model_fields)
 # What other tools may rely on; what comes after it describes the measurement.
 STABLE = COLUMNS[: COLUMNS.index("when") + 1]
@@ -89,6 +111,20 @@ THESIS = [
     for processor, times in _THESIS.items()
     for dataset, value in zip(("MNIST", "CIFAR-10"), times, strict=True)
 ]
+
+
+def lines(records: Sequence[SpeedRecord]) -> list[Line]:
+    """The thesis's table: measured processors, then quoted ones, in the order of ``records``."""
+    found: dict[tuple[str, str, bool], Line] = {}
+    for one in records:
+        if one.unit == SECONDS:
+            key = (one.machine, one.processor, one.source == MEASURED)
+            line = found.setdefault(key, Line(*key))
+            name = one.dataset.rpartition(STANDS_FOR)[2]
+            # The set itself rather than what stood in for it in an earlier run.
+            if name not in line.times or one.dataset == name:
+                line.times[name] = one
+    return sorted(found.values(), key=lambda line: not line.measured)
 
 
 def create(path: Path) -> None:
