@@ -428,6 +428,15 @@ def test_a_row_that_was_cut_costs_no_other(kept: int, tmp_path: Path) -> None:
     assert broken == (kept > 0)
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "fast"])
+def test_a_figure_that_is_none_is_no_figure(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "benchmark.csv"
+    speed_file.create(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"till,CPU,MNIST,convnet,training,epoch,{value},s,measured,today\n")
+    assert speed_file.read(path) == (speed_file.THESIS, 1)
+
+
 def test_another_version_s_columns_keep_their_places(tmp_path: Path) -> None:
     path = tmp_path / "benchmark.csv"
     path.write_text("colour," + ",".join(reversed(speed_file.STABLE)) + "\n", encoding="utf-8")

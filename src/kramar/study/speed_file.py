@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kramar.errors import DataError
 from kramar.files import output_error
@@ -48,7 +49,7 @@ class SpeedRecord(Record):
     architecture: str
     what: str
     covers: str
-    value: float
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     unit: str
     source: str
     when: str
