@@ -38,7 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(benchmark.benchmark)
 app.add_typer(weights.group, name="weights")
 
 
@@ -218,3 +217,6 @@ def classify(
         print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
     if done and bad == done:
         raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
+
+
+app.command()(benchmark.benchmark)

@@ -25,7 +25,9 @@ def benchmark(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="A local copy of MNIST, Fashion-MNIST or CIFAR-10; may be given several times."),
+        typer.Option(
+            metavar="<path>", help="A local copy of MNIST, Fashion-MNIST or CIFAR-10; may be given several times."
+        ),
     ] = None,
     architectures: Annotated[
         str, typer.Option(help="Names of architectures whose photos/s are measured [default: all].")
@@ -41,7 +43,7 @@ def benchmark(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time training and inference on every processor of this machine, beside the thesis's times."""
+    """Time training and inference here, beside the thesis's times."""
     from kramar.jobs.benchmark import benchmark as job
 
     with progress_bars() as progress:
