@@ -301,10 +301,7 @@ def test_looking_is_in_evaluation_mode_and_changes_nothing() -> None:
     network = speed.build(find("mobilenet_v2@32"), 3, CPU)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     noise = Noise(32)
-    monkey = [noise[number] for number in range(4)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "PROBE_SECONDS", 0.01)
-        assert speed.look(network, monkey) > 0
+    assert speed.look(network, [noise[number] for number in range(4)]) > 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -425,7 +422,7 @@ def test_a_row_that_was_cut_costs_no_other(kept: int, tmp_path: Path) -> None:
     speed_file.append(path, [row(value=2.0)])
     records, broken = speed_file.read(path)
     assert records == [*speed_file.THESIS, row(value=2.0)]
-    assert broken == (kept > 0)
+    assert broken == 1
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "fast"])
@@ -433,7 +430,7 @@ def test_a_figure_that_is_none_is_no_figure(value: str, tmp_path: Path) -> None:
     path = tmp_path / "benchmark.csv"
     speed_file.create(path)
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"till,CPU,MNIST,convnet,training,epoch,{value},s,measured,today\n")
+        file.write(f"till,CPU,MNIST,convnet,training,epoch,{value},s,measured,today,,,,\n")
     assert speed_file.read(path) == (speed_file.THESIS, 1)
 
 

@@ -217,8 +217,9 @@ def look(network: Network, photos: Sequence[Pixels]) -> float:
     network.eval()
     for _ in range(WARM_STEPS):
         trial.answer(network, photos)
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < PROBE_SECONDS:
+    began, done, took = time.perf_counter(), 0, 0.0
+    while not done or took < PROBE_SECONDS:
         trial.answer(network, photos)
         done += len(photos)
-    return done / (time.perf_counter() - began)
+        took = time.perf_counter() - began
+    return done / took

@@ -155,18 +155,24 @@ def read(path: Path) -> tuple[list[SpeedRecord], int]:
         next(file, None)
         # A line at a time: no row has two, and one that was cut inside quotes must not swallow the next.
         for line in filter(str.strip, file):
-            row = dict(zip(columns, next(csv.reader([line])), strict=False))
-            try:
-                # Empty is unknown; a quoted figure has no date.
-                record = SpeedRecord.model_validate(
-                    {"when": "", **{name: value for name, value in row.items() if value}}
-                )
-            except ValidationError:
+            record = _parsed(line, columns)
+            if record is None:
                 broken += 1
-                continue
-            found.pop(record.key, None)
-            found[record.key] = record
+            else:
+                found.pop(record.key, None)
+                found[record.key] = record
     return list(found.values()), broken
+
+
+def _parsed(line: str, columns: Sequence[str]) -> SpeedRecord | None:
+    fields = next(csv.reader([line]))
+    if len(fields) != len(columns):
+        return None
+    row = {name: text for name, text in zip(columns, fields, strict=True) if text}
+    try:
+        return SpeedRecord.model_validate({"when": "", **row})  # a quoted figure has none
+    except ValidationError:
+        return None
 
 
 def _header(path: Path) -> Sequence[str]:
