@@ -6,7 +6,7 @@ settings is fastest here. Its steps and kramar's take turns, so that whatever el
 fastai's is its ``Learner`` with its defaults on the same photos; it and kramar take turns a few seconds at a time.
 fastai is no part of kramar's environment (``pip install fastai`` beside it); without it that column stays empty.
 
-``python -m benchmarks.training_speed [--quick] [ARCHITECTURE ...]``
+``python -m benchmarks.training_speed [--quick] [ARCHITECTURE[@PIXELS] ...]``
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from kramar.models.architectures import ARCHITECTURES, Architecture
+from kramar.models.architectures import ARCHITECTURES, Architecture, find
 from kramar.models.networks import Network
 from kramar.progress import Silent
 from kramar.study import speed
@@ -254,7 +254,6 @@ def against_fastai(architecture: Architecture, noise: Noise, accelerator: Any, r
         Images(),
         Images(),
         bs=RECIPE.batch,
-        num_workers=0,
         after_batch=[fastai.IntToFloatTensor(), normal],
         device=CPU.device,
     )
@@ -279,19 +278,18 @@ def main(arguments: Sequence[str] = ()) -> None:
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with speed.alone(CPU) as accelerator:
         for name in names:
-            architecture = ARCHITECTURES[name].at(SIZES.get(name, SIZE))
+            found = find(name)
+            architecture = found if "@" in name else found.at(SIZES.get(name, SIZE))
             noise = Noise(architecture.resize.size)
             way, turns = against_reference(architecture, noise, accelerator, least, fewest)
             # Of neighbouring steps, since they met the same machine.
             ratio = median(theirs / ours for ours, theirs in zip(turns.ours, turns.theirs, strict=True))
-            fastai = against_fastai(architecture, noise, accelerator, rounds) if name in DEPTHWISE else None
+            fastai = against_fastai(architecture, noise, accelerator, rounds) if found.family in DEPTHWISE else None
             met = ratio >= ASKED and (fastai is None or fastai >= ASKED_OF_FASTAI)
             ours, theirs = (RECIPE.batch / median(took) for took in (turns.ours, turns.theirs))
-            print(
-                f"| {name} | {architecture.resize.size} | {ours:.1f} | {theirs:.1f} | {way.name} | {ratio:.3f} | "
-                f"{'' if fastai is None else f'{fastai:.2f}'} | {'ok' if met else 'MISS'} |",
-                flush=True,
-            )
+            cells = [found.family, architecture.resize.size, f"{ours:.1f}", f"{theirs:.1f}", way.name, f"{ratio:.3f}"]
+            cells += ["" if fastai is None else f"{fastai:.2f}", "ok" if met else "MISS"]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":

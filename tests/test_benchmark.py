@@ -317,6 +317,8 @@ def test_a_processor_is_lent_and_given_back() -> None:
     with speed.alone(CPU) as accelerator:
         assert accelerator.device == torch.device("cpu")
         assert accelerator.mixed_precision == "no"
+        assert torch.get_num_threads() == CPU.threads
+    assert torch.get_num_threads() == 1
     # Accelerate would refuse another precision in the same process.
     assert Accelerator(cpu=True, mixed_precision="bf16").mixed_precision == "bf16"
     with speed.alone(CPU) as accelerator:
@@ -480,7 +482,7 @@ def test_a_run_measures_says_and_appends(digits: Path, tmp_path: Path) -> None:
     assert ["Measuring", 2, 2] in told.stages
     assert speed_file.read(Path(done.file)) == ([*speed_file.THESIS, *measured], 0)
 
-    again = kramar.benchmark(tmp_path / "both.csv", data=[digits], architectures=SMALL, name="till-2", fetch=no_network)
+    again = kramar.benchmark(tmp_path / "both.csv", data=digits, architectures=SMALL, name="till-2", fetch=no_network)
     records, _ = speed_file.read(tmp_path / "both.csv")
     assert records == [*speed_file.THESIS, *measured, *again.rows[:3]]
     page = Path(again.report).read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ class Benchmark(Record):
 def benchmark(
     out: str | os.PathLike[str] | None = None,
     *,
-    data: Sequence[str | os.PathLike[str]] = (),
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     architectures: str | Sequence[str] = (),
     size: int | None = None,
     budget: str | float = DEFAULT_BENCHMARK_BUDGET,
@@ -97,7 +97,8 @@ def benchmark(
     path = _table(Path(out) if out is not None else Path(RUNS_FOLDER) / "benchmark")
     speed_file.check(path)
     listener = progress or Silent()
-    found, missing = classics.gather([Path(one) for one in data], fetch, listener)
+    copies = [data] if isinstance(data, str | os.PathLike) else data
+    found, missing = classics.gather([Path(one) for one in copies], fetch, listener)
     for reason in missing:
         listener.say(f"Warning: left out {reason}")
     make_folder(path.parent)
@@ -164,6 +165,7 @@ class _Run:
                         advance(1)
 
     def _epoch(self, classic: Classic, processor: Processor, accelerator: Accelerator, allowed: float) -> None:
+        self._listener.say(f"Timing an epoch of {classic.title} on {processor.name}")
         architecture = known.find(TIMED).at(classic.photos.shape[1])
         recipe = default_recipe(architecture, "scratch+augment", NO_TRANSFER)
         network = speed.build(architecture, classics.CLASSES, processor)

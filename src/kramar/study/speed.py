@@ -76,6 +76,7 @@ def alone(processor: Processor) -> Iterator[Accelerator]:
     """The processor as a training has it, with mixed precision on a GPU."""
     # Accelerate keeps one device a process, and knows no public way to take another one.
     AcceleratorState._reset_state(reset_partial_state=True)
+    threads = torch.get_num_threads()
     try:
         if processor.device.type == "cuda":
             with torch.cuda.device(processor.device):
@@ -84,6 +85,7 @@ def alone(processor: Processor) -> Iterator[Accelerator]:
             torch.set_num_threads(processor.threads)
             yield Accelerator(cpu=True, mixed_precision="no")
     finally:
+        torch.set_num_threads(threads)
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
@@ -195,8 +197,8 @@ def train(
 ) -> Timed:
     """Time an epoch of kramar's own training loop, or its beginning where that would take more than ``allowed``.
 
-    What is timed: photos in memory, as they are, put into batches; forward, backward and optimiser. No augmentation,
-    no validation. Of ``recipe``, the epochs do not matter.
+    What is timed: photos in memory, as they are, put into batches; forward, backward, optimiser and, where ``recipe``
+    has one, the moving average. No augmentation, no validation; the recipe's epochs do not matter.
     """
     metered = Metered(batches(photos, truth, recipe.batch, processor, accelerator), processor, allowed)
     loop.fit(
