@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PhotoError,
         RunFolderError,
     )
+    from kramar.jobs.benchmark import Benchmark, benchmark
     from kramar.jobs.classify import classify
     from kramar.jobs.compare import Grid, compare
     from kramar.jobs.evaluate import Evaluation, evaluate
@@ -52,6 +53,7 @@ _HOMES = {
         ),
         "kramar.errors",
     ),
+    "Benchmark": "kramar.jobs.benchmark",
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
     "Grid": "kramar.jobs.compare",
@@ -59,6 +61,7 @@ _HOMES = {
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
+    "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "compare": "kramar.jobs.compare",
     "evaluate": "kramar.jobs.evaluate",
@@ -68,6 +71,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Benchmark",
     "DataError",
     "Estimate",
     "Evaluation",
@@ -86,6 +90,7 @@ __all__ = [
     "Run",
     "RunFolderError",
     "__version__",
+    "benchmark",
     "classify",
     "compare",
     "evaluate",

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kramar.cli import weights
+from kramar.cli import benchmark, weights
 from kramar.cli.compare import compare
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
@@ -224,3 +224,6 @@ def classify(
         print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
     if done and bad == done:
         raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
+
+
+app.command()(benchmark.benchmark)

@@ -1,0 +1,296 @@
+"""Photos a second of kramar's training loop against the loops that engineers know, in one run on this CPU.
+
+The reference is timm's ``train.py`` (torchvision's ``references/classification`` takes the same steps): the library's
+own network, timm's own collation and prefetcher, SGD with momentum, the loss read each step, in whichever of its CPU
+settings is fastest here. Its steps and kramar's take turns, so that whatever else the machine does meets both alike.
+fastai's is its ``Learner`` with its defaults on the same photos; it and kramar take turns a few seconds at a time.
+fastai is no part of kramar's environment (``pip install fastai`` beside it); without it that column stays empty.
+
+``python -m benchmarks.training_speed [--quick] [ARCHITECTURE[@PIXELS] ...]``
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+import torch
+from timm.data.loader import PrefetchLoader, fast_collate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from kramar.models.architectures import ARCHITECTURES, Architecture, find
+from kramar.models.networks import Network
+from kramar.progress import Silent
+from kramar.study import speed
+from kramar.study.speed import CLASSES, Noise
+from kramar.training import loop
+from kramar.training.recipe import Recipe
+
+SIZE = 96
+SIZES = {"inception_v3": 139}
+RECIPE = Recipe(epochs=1, batch=32, optimiser="sgd", label_smoothing=0.0)
+DEPTHWISE = (
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenetv4_small",
+    "convnextv2_atto",
+)
+# Of the reference's best; of fastai's defaults, for networks of depthwise convolutions.
+ASKED, ASKED_OF_FASTAI = 0.97, 1.5
+CPU = speed.processors()[0]
+# Seconds of turns, and the fewest turns; rounds against fastai.
+SECONDS, FEWEST, ROUNDS = 20.0, 12, 3
+QUICK_SECONDS, QUICK_FEWEST, QUICK_ROUNDS = 6.0, 6, 1
+
+Step = Callable[[], None]
+Batch = tuple[Tensor, Tensor]
+
+
+class Photos(Dataset[Any]):
+    """The photos that kramar gets, as timm's datasets give them: uint8 ``[3, S, S]`` and class."""
+
+    def __init__(self, noise: Noise) -> None:
+        # Made beforehand: the reference pays for no transpose.
+        self._photos = [noise[index].transpose(2, 0, 1).copy() for index in range(64)]
+        self._length = len(noise)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._photos[index % 64], index % CLASSES
+
+
+class Pooled(nn.Module):
+    """kramar's own network without what kramar adds: pixels to logits."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.body, self.head = network.body, network.head
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(pixels)[1])
+        return logits
+
+
+def library_network(architecture: Architecture) -> nn.Module:
+    """The network as its library builds it."""
+    import timm
+    import torchvision
+
+    if architecture.library == "timm":
+        create: Any = timm.create_model
+        model: nn.Module = create(architecture.model, num_classes=CLASSES)
+        return model
+    if architecture.library == "torchvision":
+        found: nn.Module = torchvision.models.get_model(architecture.model, num_classes=CLASSES)
+        return found
+    return Pooled(speed.build(architecture, CLASSES, CPU))
+
+
+@dataclass(frozen=True)
+class Way:
+    """A CPU setting of the reference loop."""
+
+    channels_last: bool
+    half: bool = False
+
+    @property
+    def name(self) -> str:
+        return ("channels_last" if self.channels_last else "contiguous") + (", bf16" if self.half else "")
+
+
+def ways() -> list[Way]:
+    """Those that can be the fastest here: without instructions for it, bf16 is many times slower."""
+    has_half = "avx512_bf16" in torch.backends.cpu.get_cpu_capability().lower() or torch.cpu._is_avx512_bf16_supported()
+    return [Way(last, half) for half in ((False, True) if has_half else (False,)) for last in (True, False)]
+
+
+def reference(architecture: Architecture, noise: Noise, way: Way) -> Step:
+    """One step of ``train_one_epoch`` in timm's ``train.py``."""
+    layout = torch.channels_last if way.channels_last else torch.contiguous_format
+    model = library_network(architecture).to(memory_format=layout).train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=2e-5)
+    loader: DataLoader[Any] = DataLoader(
+        Photos(noise), batch_size=RECIPE.batch, shuffle=True, drop_last=True, collate_fn=fast_collate
+    )
+    loss_of = nn.CrossEntropyLoss()
+    batches: Iterator[Batch] = itertools.chain.from_iterable(
+        iter(PrefetchLoader(loader, architecture.mean, architecture.std, device=CPU.device)) for _ in itertools.count()
+    )
+
+    def step() -> None:
+        inputs, truth = next(batches)
+        if way.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=way.half):
+            loss = loss_of(model(inputs), truth)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        loss.item()
+
+    return step
+
+
+def seconds(step: Step, times: int = 1) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        step()
+    return time.perf_counter() - began
+
+
+def fastest(architecture: Architecture, noise: Noise) -> tuple[Way, Step]:
+    """The reference in its best setting, warm."""
+    tried = {way: reference(architecture, noise, way) for way in ways()}
+    took: dict[Way, float] = {}
+    for way, step in tried.items():
+        seconds(step, 2)
+        took[way] = min(seconds(step) for _ in range(3))
+    best = min(took, key=lambda way: took[way])
+    return best, tried[best]
+
+
+@dataclass
+class Turns:
+    """kramar's batches; between two of its steps, the other loop takes one of its own. Both are timed."""
+
+    batches: loop.Batches
+    other: Step
+    seconds: float
+    fewest: int
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        began = time.perf_counter()
+        batches = iter(self.batches.epoch(number))
+        for turn in itertools.count():
+            start = time.perf_counter()
+            batch = next(batches)
+            yield batch
+            took = time.perf_counter() - start
+            theirs = seconds(self.other)
+            if turn >= speed.WARM_STEPS:
+                self.ours.append(took)
+                self.theirs.append(theirs)
+            if len(self.ours) >= self.fewest and time.perf_counter() - began > self.seconds:
+                return
+
+
+def against_reference(
+    architecture: Architecture, noise: Noise, accelerator: Any, least: float, fewest: int
+) -> tuple[Way, Turns]:
+    """kramar's loop and the reference's, step by step."""
+    way, other = fastest(architecture, noise)
+    turns = Turns(batches_of(noise, accelerator), other, least, fewest)
+    loop.fit(
+        speed.build(architecture, CLASSES, CPU),
+        turns,
+        lambda _: None,
+        RECIPE,
+        seed=0,
+        loss=loop.cross_entropy(RECIPE.label_smoothing),
+        accelerator=accelerator,
+        progress=Silent(),
+    )
+    return way, turns
+
+
+def batches_of(noise: Noise, accelerator: Any) -> loop.Batches:
+    return speed.batches(noise, truth(noise), RECIPE.batch, CPU, accelerator)
+
+
+def truth(noise: Noise) -> list[int]:
+    return [index % CLASSES for index in range(len(noise))]
+
+
+def against_fastai(architecture: Architecture, noise: Noise, accelerator: Any, rounds: int) -> float | None:
+    """The median ratio of kramar's photos a second to those of fastai's ``Learner``; None without fastai."""
+    try:
+        fastai: Any = import_module("fastai.basics")
+    except ImportError:
+        return None
+    photos = Photos(noise)
+
+    class Images:
+        def __len__(self) -> int:
+            return len(photos)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            image, label = photos[index]
+            return fastai.TensorImage(torch.from_numpy(image)), fastai.TensorCategory(label)
+
+    class Watch(fastai.Callback):  # type: ignore[misc]
+        """Times the batches after the first, and ends the training."""
+
+        def before_fit(self) -> None:
+            self.done = 0
+
+        def after_batch(self) -> None:
+            self.done += 1
+            if self.done == speed.WARM_STEPS:
+                self.began = time.perf_counter()
+            took = time.perf_counter() - self.began if self.done > speed.WARM_STEPS else 0.0
+            if took > speed.PROBE_SECONDS:
+                self.rate = (self.done - speed.WARM_STEPS) * RECIPE.batch / took
+                raise fastai.CancelFitException
+
+    normal = fastai.Normalize.from_stats(architecture.mean, architecture.std, cuda=False)
+    data = fastai.DataLoaders.from_dsets(
+        Images(),
+        Images(),
+        bs=RECIPE.batch,
+        after_batch=[fastai.IntToFloatTensor(), normal],
+        device=CPU.device,
+    )
+    watch = Watch()
+    learner = fastai.Learner(data, library_network(architecture), loss_func=nn.CrossEntropyLoss(), cbs=watch)
+    network = speed.build(architecture, CLASSES, CPU)
+    ratios = []
+    for _ in range(rounds):
+        learner.fit(1)
+        ours = speed.train(network, noise, truth(noise), RECIPE, CPU, accelerator).rate
+        ratios.append(ours / watch.rate)
+    return median(ratios)
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print the table, a row an architecture as it is measured."""
+    quick = "--quick" in arguments
+    names = [name for name in arguments if not name.startswith("-")] or list(ARCHITECTURES)
+    least, fewest, rounds = (QUICK_SECONDS, QUICK_FEWEST, QUICK_ROUNDS) if quick else (SECONDS, FEWEST, ROUNDS)
+    print(f"{CPU.name}, {CPU.threads} threads, torch {torch.__version__}; batches of {RECIPE.batch}\n")
+    print("| architecture | pixels | kramar | reference | in its best setting | ratio | fastai | |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    with speed.alone(CPU) as accelerator:
+        for name in names:
+            found = find(name)
+            architecture = found if "@" in name else found.at(SIZES.get(name, SIZE))
+            noise = Noise(architecture.resize.size)
+            way, turns = against_reference(architecture, noise, accelerator, least, fewest)
+            # Of neighbouring steps, since they met the same machine.
+            ratio = median(theirs / ours for ours, theirs in zip(turns.ours, turns.theirs, strict=True))
+            fastai = against_fastai(architecture, noise, accelerator, rounds) if found.family in DEPTHWISE else None
+            met = ratio >= ASKED and (fastai is None or fastai >= ASKED_OF_FASTAI)
+            ours, theirs = (RECIPE.batch / median(took) for took in (turns.ours, turns.theirs))
+            cells = [found.family, architecture.resize.size, f"{ours:.1f}", f"{theirs:.1f}", way.name, f"{ratio:.3f}"]
+            cells += ["" if fastai is None else f"{fastai:.2f}", "ok" if met else "MISS"]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
