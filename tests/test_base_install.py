@@ -12,7 +12,7 @@ from shell import complaint, kramar
 
 MISSING = (
     "torch", "torchvision", "timm", "sklearn", "scipy", "onnx", "onnxscript", "openvino", "pyarrow", "jinja2",
-    "filelock", "accelerate", "safetensors", "huggingface_hub",
+    "filelock", "accelerate", "safetensors", "huggingface_hub", "optuna",
 )  # fmt: skip
 # As if they were not installed: nothing finds them.
 WITHOUT = f"""import sys

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.train import train
+    from kramar.jobs.tune import tune
     from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
     from kramar.records import Estimate, Metrics, Prediction
     from kramar.runtime.model import Model
@@ -61,6 +62,7 @@ _HOMES = {
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
     "train": "kramar.jobs.train",
+    "tune": "kramar.jobs.tune",
     **dict.fromkeys(("weights_fetch", "weights_list", "weights_verify"), "kramar.jobs.weights"),
 }
 
@@ -86,6 +88,7 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "tune",
     "weights_fetch",
     "weights_list",
     "weights_verify",

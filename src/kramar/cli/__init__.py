@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kramar.cli import weights
+from kramar.cli import tune, weights
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
@@ -145,6 +145,9 @@ def train(
         print(printable(done.record.model_dump_json(indent=1)))
     else:
         show_run(done)
+
+
+app.command()(tune.tune)
 
 
 @app.command()
