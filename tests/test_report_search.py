@@ -16,7 +16,7 @@ from kramar.records import DataRecord, Epoch, Estimate, Metrics, ModelRecord, Ve
 from kramar.report.search import render_search
 from kramar.report.search_charts import Scale, parallel, slices
 from kramar.study.records import ComparisonRecord, TrialRecord
-from kramar.study.search_records import SearchRecord, Tried
+from kramar.study.search_records import Outcome, SearchRecord, Tried
 from kramar.study.search_space import Space
 from kramar.study.settings import NO_TRANSFER, REGIMES, Setting, default_recipe
 from report_records import wilson
@@ -134,7 +134,9 @@ def searched(
         "regime": regime,
         "transfer": transfer,
         "asked": trials,
+        "search_epochs": 30,
         "trials": tried,
+        "finals": {},
         "chosen": best,
         "before": before if started else None,
         "after": after,
@@ -159,6 +161,18 @@ def searched(
         "peak_memory_bytes": 1_000_000_000,
     }
     return SearchRecord.model_validate({**values, **changes})
+
+
+def shortened(**changes: Any) -> SearchRecord:
+    """A search of ten epochs a trial; trial 7 was the best of them."""
+    record = searched(**changes)
+    epochs = record.trials[0].epochs
+
+    def outcome(value: float) -> Outcome:
+        return Outcome(state="complete", value=value, log_loss=0.8, seconds=60.0, epochs=epochs)
+
+    finals = {0: outcome(0.61), 7: outcome(0.58 if record.chosen == 0 else 0.65)}
+    return record.model_copy(update={"search_epochs": 10, "finals": finals})
 
 
 def _drawn(axis: Any, chance: random.Random) -> Any:
@@ -202,6 +216,15 @@ def test_the_page_says_what_tuning_gained() -> None:
 )
 def test_every_outcome_has_its_words(changes: dict[str, Any], said: str) -> None:
     assert said in text(render_search(searched(**changes)))
+
+
+def test_shortened_trials_are_told_of() -> None:
+    page = text(render_search(shortened(chosen=7)))
+    assert "trials were trained for 10 epochs instead of 30" in page
+    assert "of test photos right instead of" in page
+    kept = text(render_search(shortened(chosen=0)))
+    assert "No trial beat the recipe" in kept
+    assert "Trial 7 was the best of 30 short ones; trained in full, it gets 58.0% of validation photos right" in kept
 
 
 def test_every_trial_is_in_the_table_and_in_the_history() -> None:

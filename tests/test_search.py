@@ -254,10 +254,10 @@ def test_only_checkpoints_that_are_needed_are_kept(tmp_path: Path) -> None:
     assert kept == [0, 2, 4]
 
 
-def carry_out(one: Search, material: Material, accelerator: Accelerator, time_is_up: bool = False) -> Outcome:
+def carry_out(one: Search, material: Material, accelerator: Accelerator, deadline: float = math.inf) -> Outcome:
     claim = one.claim(propose=True)
     assert claim is not None
-    return one.carry_out(claim, material, accelerator, Silent(), lambda: time_is_up)
+    return one.carry_out(claim, material, accelerator, Silent(), deadline)
 
 
 def test_a_trial_is_trained_to_the_end_and_its_lock_released(
@@ -313,8 +313,8 @@ def test_the_first_trial_has_all_the_time_there_is(
     tmp_path: Path, material: Material, accelerator: Accelerator
 ) -> None:
     one = search(tmp_path)
-    assert carry_out(one, material, accelerator, time_is_up=True).state == "complete"
-    outcome = carry_out(one, material, accelerator, time_is_up=True)
+    assert carry_out(one, material, accelerator, deadline=0.0).state == "complete"
+    outcome = carry_out(one, material, accelerator, deadline=0.0)
     assert (outcome.state, outcome.why, outcome.value, outcome.epochs) == ("pruned", "the time was up", None, [])
 
 

@@ -24,7 +24,8 @@ from safetensors import safe_open
 
 from drawn import Told
 from kramar.errors import DataError, InputError
-from kramar.jobs.tune import FILES, Tuning, tune
+from kramar.jobs.search_run import FILES
+from kramar.jobs.tune import Tuning, tune
 from kramar.records import Epoch
 from kramar.study import recipe_file
 from kramar.study.records import TrialRecord

@@ -53,6 +53,7 @@ def render_search(record: SearchRecord) -> str:
             test=test,
             verdict=verdict(record, test),
             chosen=record.trials[record.chosen],
+            rival=rival(record),
             groups=bars(record),
             changes=changes(record),
             states={state: [one for one in record.trials if one.state == state] for state in ("complete", "pruned")},
@@ -88,6 +89,11 @@ def verdict(record: SearchRecord, test: ComparisonRecord | None) -> str:
     return {"better": "gain", "worse": "loss"}.get(test.verdict, "even")
 
 
+def rival(record: SearchRecord) -> int | None:
+    """The best of the shortened trials, where the start was better than it in full; None otherwise."""
+    return next((number for number in record.finals if number), None) if record.chosen == 0 else None
+
+
 def bars(record: SearchRecord) -> dict[str, list[Bar]]:
     """By part, test first: accuracy before and after, as far as they were measured."""
     groups: dict[str, list[Bar]] = {}
@@ -114,6 +120,13 @@ def cautions(record: SearchRecord) -> list[str]:
             "The winner was chosen by its accuracy on the validation photos, the best of "
             f"{counted(len(record.trials), 'trial')}: that figure is too kind to it. Only the test photos, which no "
             "choice was made by, tell what tuning gained."
+        )
+    if record.finals:
+        full = next(iter(record.finals.values()))
+        found.append(
+            f"For the budget, trials were trained for {counted(record.search_epochs, 'epoch')} instead of "
+            f"{len(full.epochs)}; the start and the best of them were then trained anew in full. What wins a short "
+            "training need not win a long one: with more time, another recipe might have been found."
         )
     if record.before is None:
         found.append(

@@ -132,9 +132,9 @@ class Search:
         material: Material,
         accelerator: Accelerator,
         progress: Progress,
-        out_of_time: Callable[[], bool],
+        deadline: float,
     ) -> Outcome:
-        """Train the trial of ``claim``, or what is left of it, and release it.
+        """Train the trial of ``claim``, or what is left of it, until ``deadline`` (of ``time.monotonic``); release it.
 
         Trial 0, which the others are compared with, is never stopped early. Raises OutputError.
         """
@@ -145,7 +145,7 @@ class Search:
             checkpoint = place / CHECKPOINT
             epochs = _recorded(checkpoint)
             earlier = sum(epoch.seconds for epoch in epochs)
-            stop = self._stop(claim, out_of_time)
+            stop = self._stop(claim, deadline)
 
             def after_epoch(all_epochs: Sequence[Epoch]) -> None:
                 nonlocal epochs
@@ -182,7 +182,7 @@ class Search:
         parameters = self.space.parameters(self.setting(claim).recipe)
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items() if value is not None)
 
-    def _stop(self, claim: Claim, out_of_time: Callable[[], bool]) -> Callable[[Sequence[Epoch]], None]:
+    def _stop(self, claim: Claim, deadline: float) -> Callable[[Sequence[Epoch]], None]:
         """Raises StoppedError where a trial with these epochs need not go on."""
         others = [one for one in self.known() if one.number != claim.number]
         pruning = search_optuna.Pruning(self.space, others, self._trials)
@@ -193,7 +193,7 @@ class Search:
             weak = pruning.weak(epochs)
             if claim.number == 0 or len(epochs) == claim.proposal.recipe["epochs"]:
                 return
-            if out_of_time():
+            if time.monotonic() > deadline:
                 raise StoppedError("the time was up")
             if weak:
                 raise StoppedError(f"after {len(epochs)} epochs below the median of earlier trials")
