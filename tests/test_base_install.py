@@ -62,6 +62,12 @@ def test_train_says_what_to_install(shop: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_tuning_says_what_to_install(shop: Path, tmp_path: Path) -> None:
+    done = kramar("tune", shop, "--architecture", "convnet", "--out", tmp_path / "run", first=WITHOUT)
+    assert "needs the 'train' extra: pip install 'kramar[train]'" in complaint(done, 2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_parquet_says_what_to_install(trained: Run, shop: Path, tmp_path: Path) -> None:
     (tmp_path / "some.parquet").write_bytes(b"PAR1")
     for arguments in ((tmp_path / "some.parquet",), (shop, "--out", tmp_path / "out.parquet")):

@@ -169,6 +169,16 @@ def test_own_activations_are_found() -> None:
     assert own_activations(nn.Linear(2, 2)) == set()
 
 
+def test_a_frozen_body_keeps_its_own_activation() -> None:
+    base = setting("efficientnet_lite0", "weights")
+    network, _, _ = trial.start(replace(base, recipe=replace(base.recipe, activation="gelu")), 3)
+    assert own_activations(network.body) == {"relu6"}
+    assert own_activations(network.head) == {"gelu"}
+    learning = setting("efficientnet_lite0", "weights", "full")
+    network, _, _ = trial.start(replace(learning, recipe=replace(learning.recipe, activation="gelu")), 3)
+    assert own_activations(network.body) == {"gelu"}
+
+
 def test_the_first_trial_is_the_start(tmp_path: Path) -> None:
     base = replace(tiny(), recipe=replace(tiny().recipe, dropout=0.9))
     one = search(tmp_path, base=base)

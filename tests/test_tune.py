@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from drawn import Told
+from kramar import cli
 from kramar.errors import DataError, InputError
 from kramar.jobs.search_run import FILES
 from kramar.jobs.tune import Tuning, tune
@@ -91,39 +93,33 @@ def told() -> Told:
     return Told()
 
 
+@dataclass(frozen=True, slots=True)
 class Killed:
-    """The search of ``tuned``, killed in the middle of a trial and at its end, and then finished."""
+    """The search of ``tuned``, killed in the middle of trial 1 and then finished; the epochs that trial 1 had then."""
 
-    def __init__(self, photos: Path, out: Path) -> None:
-        self.photos, self.out, self.moments = photos, out, 0
-        checkpoint = out / "trials" / "1" / "training.safetensors"
-        self._kill(checkpoint.exists)
-        self.epochs = self._epochs(checkpoint)
-        self._kill((out / "final" / "0" / "trial.json").exists)
-        end(begin(photos, out, 1))
+    out: Path
+    epochs: list[Epoch]
 
-    def _kill(self, has_come: Callable[[], bool]) -> None:
-        with begin(self.photos, self.out, 1) as process:
-            while process.poll() is None and not has_come():
-                time.sleep(0.002)
-            if process.poll() is None and not (self.out / "run.json").exists():
-                self.moments += 1
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
 
-    @staticmethod
-    def _epochs(checkpoint: Path) -> list[Epoch]:
-        if not checkpoint.exists():
-            return []
-        with safe_open(checkpoint, "pt") as file:
-            return TypeAdapter(list[Epoch]).validate_json(file.metadata()["epochs"])
+def kill_and_finish(photos: Path, out: Path) -> Killed:
+    checkpoint = out / "trials" / "1" / "training.safetensors"
+    with begin(photos, out, 1) as process:
+        while process.poll() is None and not checkpoint.exists():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it had not ended by itself"
+    with safe_open(checkpoint, "pt") as file:
+        epochs = TypeAdapter(list[Epoch]).validate_json(file.metadata()["epochs"])
+    end(begin(photos, out, 1))
+    return Killed(out, epochs)
 
 
 @pytest.fixture(scope="module")
 def killing(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Killed]]:
-    """It takes three processes one after the other: they run while others test."""
+    """It takes two processes one after the other: they run while others test."""
     with ThreadPoolExecutor() as pool:
-        yield pool.submit(Killed, photos, tmp_path_factory.mktemp("killed") / "run")
+        yield pool.submit(kill_and_finish, photos, tmp_path_factory.mktemp("killed") / "run")
 
 
 @pytest.fixture
@@ -227,7 +223,6 @@ def test_a_finished_search_is_not_done_again(tuned: Tuning, photos: Path) -> Non
 
 
 def test_a_killed_search_ends_as_one_that_was_not(killed: Killed, tuned: Tuning) -> None:
-    assert killed.moments == 2
     assert table(killed.out) == table(tuned.path)
     assert table(killed.out, "curves.csv") == table(tuned.path, "curves.csv")
     assert table(killed.out, "tests.csv") == table(tuned.path, "tests.csv")
@@ -239,7 +234,7 @@ def test_a_killed_search_ends_as_one_that_was_not(killed: Killed, tuned: Tuning)
 
 def test_a_killed_search_repeats_nothing(killed: Killed) -> None:
     trials = json.loads((killed.out / "run.json").read_text())["trials"]
-    assert killed.epochs, "it was killed after an epoch of trial 1"
+    assert 1 <= len(killed.epochs) < EPOCHS
     kept = [Epoch.model_validate(epoch) for epoch in trials[1]["epochs"]]
     assert kept[: len(killed.epochs)] == killed.epochs, "to their seconds"
     said = re.findall(r"Trial (\d+)(?:, the start)?: optimiser", (killed.out / "run.log").read_text())
@@ -264,7 +259,7 @@ def shortened(photos: Path, told: Told, tuned: Tuning, tmp_path_factory: pytest.
     """A search whose trials have half the epochs, as if the machine had been found to be slow; interrupted before."""
     out = tmp_path_factory.mktemp("shortened") / "run"
     with on_one_core():
-        for message in ("3 trials take about", "Trial 0: complete"):
+        for message in ("3 trials take about", "Trial 0: complete", "Trial 0 in full"):
             with pytest.raises(KeyboardInterrupt):
                 tune(photos, out, architecture=NAME, trials=3, epochs=EPOCHS, progress=Impatient(message))
             found = json.loads((out / "expected.json").read_text())
@@ -294,15 +289,54 @@ def test_an_interrupted_search_goes_on(shortened: Tuning) -> None:
 
 def test_several_processes_share_a_search(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    together = [begin(photos, out, number, trials=8, epochs=3) for number in range(2)]
+    together = [begin(photos, out, number, trials=6, epochs=3) for number in range(2)]
     for process in together:
         end(process)
-    assert [row["trial"] for row in table(out)] == [str(number) for number in range(8)]
-    assert len({json.dumps(list(row.values())[3:]) for row in table(out)}) == 8, "no recipe is tried twice"
+    assert [row["trial"] for row in table(out)] == [str(number) for number in range(6)]
+    assert len({json.dumps(list(row.values())[3:]) for row in table(out)}) == 6, "no recipe is tried twice"
     said = re.findall(r"Trial (\d+)(?:, the start)?: optimiser", (out / "run.log").read_text())
-    assert sorted(said, key=int) == [str(number) for number in range(8)], "no trial was done twice"
-    assert json.loads((out / "run.json").read_text())["asked"] == 8
+    assert sorted(said, key=int) == [str(number) for number in range(6)], "no trial was done twice"
+    assert json.loads((out / "run.json").read_text())["asked"] == 6
     assert not list(out.rglob("*.tmp"))
+
+
+def called(*words: object) -> int | str | None:
+    """What the command line exits with."""
+    with pytest.raises(SystemExit) as left:
+        cli.run(["tune", *map(str, words)])
+    return left.value.code
+
+
+def test_the_command_line_shows_a_search(tuned: Tuning, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (photos, "--out", tuned.path, "--architecture", NAME, "--trials", TRIALS, "--epochs", EPOCHS)
+    assert called(*words) == 0
+    shown = capsys.readouterr()
+    assert "finished already" in shown.err
+    accuracy = tuned.record.after.metrics["test"].accuracy
+    assert shown.out.startswith(f"Test accuracy {accuracy.percent()}, before ")
+    assert f"p = {tuned.record.tests[0].p:.2g}: {tuned.record.tests[0].verdict}" in shown.out
+    assert f"Recipe        {tuned.best}" in shown.out
+    assert called(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tuned.path / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "said"),
+    [
+        ("--trials", "few", "--trials: expected a whole number from 1, found 'few'"),
+        ("--head-layers", "64,wide", "--head-layers: expected a whole number from 1, found 'wide'"),
+        ("--architecture", "squeezenet", "did you mean squeezenet1_"),
+        ("--budget", "soon", "--budget: "),
+    ],
+)
+def test_the_command_line_refuses(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, given: str, said: str
+) -> None:
+    assert called(photos, "--out", tmp_path / "run", "--architecture", "convnet", option, given) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("kramar: ")
+    assert said in line
+    assert not (tmp_path / "run").exists()
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

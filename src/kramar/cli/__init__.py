@@ -14,10 +14,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kramar.cli import tune, weights
+from kramar.cli import weights
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
+from kramar.cli.tune import tune
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, DEFAULT_SEED, DEFAULT_TOP, parse_seed, whole_number
 from kramar.data.columns import parse_columns
 from kramar.errors import DataError, KramarError
@@ -147,7 +148,7 @@ def train(
         show_run(done)
 
 
-app.command()(tune.tune)
+app.command()(tune)
 
 
 @app.command()

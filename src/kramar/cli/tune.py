@@ -56,7 +56,11 @@ def tune(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Search for a better recipe of one architecture; the same command goes on."""
+    """Tune the recipe of one architecture.
+
+    A search for optimiser, rates, augmentation and more, by validation accuracy; the best is tested against the start.
+    The same command goes on with an interrupted search, and from other terminals helps with one.
+    """
     from kramar.jobs.tune import tune as job
 
     with progress_bars() as progress:
