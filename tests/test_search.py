@@ -416,10 +416,10 @@ def expected(base: Setting, priced: Priced, trials: int, left: float) -> Expecte
 
 def test_what_a_search_will_take() -> None:
     """60 epochs of half a second."""
-    augmented = expected(setting("efficientnet_lite0", "weights+augment"), Priced(0.5, 20.0, 6.0), 30, 1e6)
-    assert (augmented.looks, augmented.later, augmented.test, augmented.alone) == (20.0, 50.0, 6.0, 56.0)
-    assert augmented.whole(1) == 56
-    assert augmented.whole(30) == pytest.approx(50 + 29 * 0.7 * 50 + 12)
+    augmented = expected(setting("efficientnet_lite0", "weights+augment"), Priced(0.5, 30.0, 6.0), 30, 1e6)
+    assert (augmented.looks, augmented.later, augmented.test, augmented.alone) == (30.0, 40.0, 6.0, 66.0)
+    assert augmented.whole(1) == 66
+    assert augmented.whole(30) == pytest.approx(60 + 29 * (10 + 0.7 * 30) + 12)
     plain = expected(setting("efficientnet_lite0", "weights"), Priced(0.5, 20.0, 6.0), 30, 1e6)
     assert (plain.alone, plain.later) == (56.0, 30.0), "what was looked at once is not looked at again"
 

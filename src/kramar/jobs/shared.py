@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,8 +40,10 @@ def joined(
     Raises OutputError, or RunFolderError where another process has made it for something else.
     """
     make_folder(path)
-    lock = FileLock(path / ".lock")
+    lock, waiting = FileLock(path / ".lock"), time.monotonic()
     with lock:
+        # Whoever had it has counted this time.
+        since += time.monotonic() - waiting
         holds(path, options, fingerprint, ())
         is_new = not (path / "plan.json").is_file()
         # Others write here only while they have the lock.
