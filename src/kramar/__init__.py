@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.train import train
-    from kramar.jobs.tune import tune
+    from kramar.jobs.tune import Tuning, tune
     from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
     from kramar.records import Estimate, Metrics, Prediction
     from kramar.runtime.model import Model
@@ -58,6 +58,7 @@ _HOMES = {
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
+    "Tuning": "kramar.jobs.tune",
     "classify": "kramar.jobs.classify",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
@@ -83,6 +84,7 @@ __all__ = [
     "Prediction",
     "Run",
     "RunFolderError",
+    "Tuning",
     "__version__",
     "classify",
     "evaluate",
