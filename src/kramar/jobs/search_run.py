@@ -215,6 +215,7 @@ class SearchRun:
             grid.write_tests(finals.tests, run.path / "tests.csv")
             grid.write_csv(run.path / "importance.csv", ["parameter", "importance"], list(importance.items()))
             manifest.write_manifest(entries, run.path / "manifest.parquet")
+            took = sum(one.seconds for one in tried) + run.rooms["final"]
             found = Searched(
                 source=self._source,
                 base=self._base,
@@ -226,7 +227,7 @@ class SearchRun:
                 trials=tried,
                 finals=finals,
                 importance=importance,
-                estimate={"whole": expected.whole(self._trials), "took": sum(one.seconds for one in tried) + run.rooms["final"]},
+                estimate={"whole": expected.whole(self._trials), "took": took},
                 command=command(self._source, chosen, run.path),
             )
             record = account(found, run)
