@@ -12,7 +12,7 @@ from shell import complaint, kramar
 
 MISSING = (
     "torch", "torchvision", "timm", "sklearn", "scipy", "onnx", "onnxscript", "openvino", "pyarrow", "jinja2",
-    "filelock", "accelerate", "safetensors", "huggingface_hub",
+    "filelock", "accelerate", "safetensors", "huggingface_hub", "optuna",
 )  # fmt: skip
 # As if they were not installed: nothing finds them.
 WITHOUT = f"""import sys
@@ -58,6 +58,12 @@ def test_evaluate(trained: Run, shop: Path, table: Path, kind: str) -> None:
 
 def test_train_says_what_to_install(shop: Path, tmp_path: Path) -> None:
     done = kramar("train", shop, "--out", tmp_path / "run", first=WITHOUT)
+    assert "needs the 'train' extra: pip install 'kramar[train]'" in complaint(done, 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tuning_says_what_to_install(shop: Path, tmp_path: Path) -> None:
+    done = kramar("tune", shop, "--architecture", "convnet", "--out", tmp_path / "run", first=WITHOUT)
     assert "needs the 'train' extra: pip install 'kramar[train]'" in complaint(done, 2)
     assert not (tmp_path / "run").exists()
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.train import train
+    from kramar.jobs.tune import Tuning, tune
     from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
     from kramar.records import Estimate, Metrics, Prediction
     from kramar.runtime.model import Model
@@ -61,12 +62,14 @@ _HOMES = {
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
+    "Tuning": "kramar.jobs.tune",
     "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "compare": "kramar.jobs.compare",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
     "train": "kramar.jobs.train",
+    "tune": "kramar.jobs.tune",
     **dict.fromkeys(("weights_fetch", "weights_list", "weights_verify"), "kramar.jobs.weights"),
 }
 
@@ -89,6 +92,7 @@ __all__ = [
     "Prediction",
     "Run",
     "RunFolderError",
+    "Tuning",
     "__version__",
     "benchmark",
     "classify",
@@ -96,6 +100,7 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "tune",
     "weights_fetch",
     "weights_list",
     "weights_verify",

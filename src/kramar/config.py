@@ -21,6 +21,8 @@ DEFAULT_BENCHMARK_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_SEED = 0
 DEFAULT_TOP = 5
+DEFAULT_TRIALS = 30
+DEFAULT_TUNE_BUDGET = "30m"
 LARGEST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn draws from
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

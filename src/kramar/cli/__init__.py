@@ -14,11 +14,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kramar.cli import benchmark, weights
+from kramar.cli import weights
+from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
+from kramar.cli.tune import tune
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, DEFAULT_SEED, DEFAULT_TOP, parse_seed, whole_number
 from kramar.data.columns import parse_columns
 from kramar.errors import DataError, KramarError
@@ -152,6 +154,7 @@ def train(
 
 
 app.command()(compare)
+app.command()(tune)
 
 
 @app.command()
@@ -226,4 +229,4 @@ def classify(
         raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
 
 
-app.command()(benchmark.benchmark)
+app.command()(benchmark)

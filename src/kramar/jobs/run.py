@@ -241,13 +241,14 @@ def opened(
     except InputError:
         # Nothing was made that could go on: the place stays free for the corrected command.
         if is_new:
-            _vacate(path)
+            vacate(path)
         raise
     finally:
         lock.release()
 
 
-def _vacate(path: Path) -> None:
+def vacate(path: Path) -> None:
+    """Take away a run folder in which nothing was made yet."""
     with contextlib.suppress(OSError):  # what is not empty is not ours
         (path / "models").rmdir()
     for name in ("run.log", "plan.json", ".lock"):

@@ -145,10 +145,12 @@ class Top:
     Attributes:
         layers: widths of the fully connected layers before the last.
         dropout: share of values dropped before each layer.
+        activation: after each layer but the last.
     """
 
     layers: tuple[int, ...] = ()
     dropout: float = 0.0
+    activation: str = "relu"
 
 
 def build_body(architecture: Architecture, classes: int, *, auxiliary: bool = False) -> Body:
@@ -186,11 +188,11 @@ def build_body(architecture: Architecture, classes: int, *, auxiliary: bool = Fa
     return _Timm(create(architecture.model, num_classes=0), architecture.resize.size)
 
 
-def build_head(width: int, classes: int, top: Top, activation: str = "relu") -> nn.Sequential:
+def build_head(width: int, classes: int, top: Top) -> nn.Sequential:
     """Fully connected layers from embeddings ``[N, width]`` to logits ``[N, classes]``."""
     layers: list[nn.Module] = []
     for wide in top.layers:
-        layers += [nn.Dropout(top.dropout), nn.Linear(width, wide), ACTIVATIONS[activation]()]
+        layers += [nn.Dropout(top.dropout), nn.Linear(width, wide), ACTIVATIONS[top.activation]()]
         width = wide
     return nn.Sequential(*layers, nn.Dropout(top.dropout), nn.Linear(width, classes))
 
@@ -204,7 +206,7 @@ def build(
     activation: str = "",
     auxiliary: bool = False,
 ) -> Network:
-    """A network for ``classes``, its weights drawn by ``seed``; ``activation`` takes the place of its own.
+    """A network for ``classes``, its weights drawn by ``seed``; ``activation`` takes the place of its body's own.
 
     Raises InputError where the architecture has no activation function that could be exchanged.
     """
@@ -213,7 +215,7 @@ def build(
         # torchvision's and timm's builders tell of their own coming changes.
         warnings.simplefilter("ignore", FutureWarning)
         body = build_body(architecture, classes, auxiliary=auxiliary)
-        head = build_head(body.width, classes, top, activation or "relu")
+        head = build_head(body.width, classes, top)
     if activation and not exchange(body, activation):
         raise InputError(f"{architecture.name}: its activation functions cannot be exchanged")
     return Network(body, head, architecture)

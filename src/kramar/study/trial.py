@@ -230,9 +230,10 @@ def start(setting: Setting, classes: int) -> tuple[Network, Located | None, list
     network = networks.build(
         architecture,
         classes,
-        Top(recipe.head_layers, recipe.dropout),
+        Top(recipe.head_layers, recipe.dropout, recipe.activation or "relu"),
         setting.seed,
-        activation=recipe.activation,
+        # A frozen body's weights were learnt with its own.
+        activation="" if setting.frozen else recipe.activation,
         auxiliary=auxiliary,
     )
     if not REGIMES[setting.regime].weights:

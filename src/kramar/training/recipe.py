@@ -27,7 +27,8 @@ class Recipe:
         label_smoothing: the share of the target that all classes get alike (Szegedy et al. 2015).
         dropout: before each layer on top.
         head_layers: widths of the fully connected layers on top, before the last.
-        activation: takes the place of the architecture's own; empty keeps it.
+        activation: takes the place of the architecture's own, under a frozen body of that of the layers on top; empty
+            keeps it.
         augment: the policy by name (``training/augment.py``); ``strength`` in [0, 1] is how far it goes.
         ema: decay a step of the moving average of the weights, which is what is kept; 0 for none.
         patience: epochs without a lower validation loss after which training stops; 0 for never.

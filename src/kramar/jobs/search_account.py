@@ -1,0 +1,107 @@
+"""A search's account of itself: its ``run.json``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kramar import machine
+from kramar.data import split
+from kramar.jobs.gather import Gathered
+from kramar.jobs.run import RunFolder
+from kramar.records import DataRecord, LeftOut, ModelRecord
+from kramar.study.material import Material
+from kramar.study.records import TrialRecord
+from kramar.study.search_finals import Finals
+from kramar.study.search_records import SearchRecord, Tried
+from kramar.study.settings import Setting
+from kramar.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found, for the account.
+
+    Attributes:
+        base: where it started.
+        asked: how many trials it was asked for.
+        search_epochs: what each of them had at most.
+        left_out: all of it, from every room.
+        command: what does it again.
+    """
+
+    source: Path
+    base: Setting
+    asked: int
+    search_epochs: int
+    gathered: Gathered
+    left_out: list[LeftOut]
+    material: Material
+    trials: Sequence[Tried]
+    finals: Finals
+    importance: dict[str, float]
+    estimate: dict[str, float]
+    command: str
+
+
+def account(found: Searched, run: RunFolder) -> SearchRecord:
+    """The record of a search whose model file is in place."""
+    finals, parts = found.finals, found.material.parts
+    after = finals.models[finals.chosen]
+    shortened = found.search_epochs < found.base.recipe.epochs
+    return SearchRecord(
+        kramar=__version__,
+        command=found.command,
+        started=run.plan.started,
+        seed=found.base.seed,
+        machine=machine.describe(),
+        data=DataRecord(
+            source=str(found.source),
+            photos=sum(len(entries) for entries in parts.values()),
+            classes=len(found.material.classes),
+            fingerprint=found.gathered.fingerprint,
+            split={part: len(parts[part]) for part in split.PARTS},
+            split_from=found.gathered.split_from,
+            left_out={"unreadable": 0, **Counter(item.kind for item in found.left_out)},
+            left_out_files=found.left_out,
+            warnings=found.gathered.warnings,
+        ),
+        architecture=found.base.architecture.name,
+        regime=found.base.regime,
+        transfer=found.base.transfer,
+        asked=found.asked,
+        search_epochs=found.search_epochs,
+        trials=list(found.trials),
+        finals=finals.outcomes if shortened else {},
+        chosen=finals.chosen,
+        before=finals.models.get(0),
+        after=after,
+        tests=finals.tests,
+        importance=found.importance,
+        model=_model(run.path / "model.onnx", after),
+        metrics=after.metrics,
+        estimate=found.estimate,
+        seconds={"total": run.elapsed, **run.rooms},
+        peak_memory_bytes=machine.peak_memory(),
+    )
+
+
+def _model(path: Path, made: TrialRecord) -> ModelRecord:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelRecord(
+        file=path.name,
+        bytes=made.bytes,
+        sha256=digest,
+        backbone=made.architecture,
+        rung="tune",
+        storage="float32",
+        parameters=made.parameters,
+        milliseconds=made.milliseconds,
+        input_size=made.size,
+        weights_source=made.weights_source,
+        weights_licence=made.weights_licence,
+    )
