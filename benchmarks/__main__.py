@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("main_job", "kills", "parity", "base_install", "fresh_clone", "grid", "cifar10", "training_speed")
+NAMES = (
+    "main_job",
+    "kills",
+    "parity",
+    "base_install",
+    "fresh_clone",
+    "grid",
+    "cifar10",
+    "training_speed",
+    "tune_studies",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from benchmarks.harness import CIFAR10, KRAMAR, PROJECT, bar, environment, record, scratch
+from benchmarks.cifar10 import table
+from benchmarks.harness import KRAMAR, PROJECT, bar, environment, record, scratch
 
 TRAIN, VAL = 4000, 1000
 TRIALS, MINUTES = 30, 30
@@ -31,30 +29,16 @@ STUDIES = {
 }
 
 
-def subset(folder: Path) -> Path:
-    """The first photos of CIFAR-10's training part, which are in no order, and all of its test photos."""
-    parts = []
-    for name, ends in (("train", (("train", TRAIN), ("val", VAL))), ("test", (("test", None),))):
-        rows, begin = pq.read_table(next(CIFAR10.glob(f"{name}-*.parquet"))), 0
-        for part, count in ends:
-            some = rows.slice(begin, count)
-            parts.append(some.append_column("split", pa.array([part] * len(some))))
-            begin += len(some)
-    path = folder / "cifar10.parquet"
-    pq.write_table(pa.concat_tables(parts), path, row_group_size=1000)
-    return path
-
-
 def finished(run: Path) -> dict[str, bytes]:
     """What is known of each trial that is done."""
     return {path.parent.name: path.read_bytes() for path in run.glob("trials/*/outcome.json")}
 
 
-def study(name: str, folder: Path, table: Path) -> None:
+def study(name: str, folder: Path, photos: Path) -> None:
     """Run one study, killed once, and print what came of it."""
     architecture, regime, options = STUDIES[name]
     run = folder / name.replace(":", "-")
-    words = [KRAMAR, "tune", table, "--out", run, "--architecture", architecture, "--regime", regime, *options]
+    words = [KRAMAR, "tune", photos, "--out", run, "--architecture", architecture, "--regime", regime, *options]
     command = [*map(str, words), "--trials", str(TRIALS), "--budget", f"{MINUTES}m"]
     surroundings = environment(folder / "cache")
     surroundings.setdefault("KRAMAR_WEIGHTS", str(PROJECT.parent / "shared" / "weights"))
@@ -97,9 +81,9 @@ def show(name: str, found: dict[str, Any], kept: int, repeated: list[str], secon
 def main(names: list[str] | None = None) -> None:
     """Run the named studies, by default all."""
     folder = scratch("tune-studies")
-    table = subset(folder)
+    photos = table(folder, TRAIN, VAL)
     for name in names or STUDIES:
-        study(name, folder, table)
+        study(name, folder, photos)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,8 +58,19 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(100_000, 50, 100)
     config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped where there is none")
     config.addinivalue_line("markers", "real: needs the photos in ../shared/data (all of tests/real)")
-    if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        share_cores(config.workerinput)
+    elif os.environ.get("CI") == "true":
         config.pluginmanager.register(Skips(), "skips")
+
+
+def share_cores(worker: Mapping[str, Any]) -> None:
+    """Give a worker, and what it starts, cores of its own: threads of two on the same core wait for each other."""
+    if hasattr(os, "sched_setaffinity"):
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        own = sorted(os.sched_getaffinity(0))[number::count]
+        if own:
+            os.sched_setaffinity(0, own)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ import kramar
 from drawn import Told, encoded, picture
 from kramar import cli
 from kramar.errors import DataError, InputError
+from kramar.jobs import benchmark as job
 from kramar.models.architectures import ARCHITECTURES, find
 from kramar.progress import Silent
 from kramar.study import classics, speed, speed_file
@@ -81,8 +82,9 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measurements end with their first step."""
+    """Measurements end with their first step, however fast the machine would be with all of them."""
     monkeypatch.setattr(speed, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(job, "_EPOCHS_SHARE", 0.0)
 
 
 @pytest.fixture
@@ -575,12 +577,13 @@ def test_neither_data_nor_network_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_all_architectures_are_as_small_as_was_asked_or_as_they_can_be() -> None:
-    from kramar.jobs.benchmark import _architectures
 
-    sizes = {one.name: one.resize.size for one in _architectures("", 64)}
+    sizes = {one.name: one.resize.size for one in job._architectures("", 64)}
     assert list(sizes) == list(ARCHITECTURES)
     assert (sizes["inception_v3"], sizes["mobilenet_v2"]) == (75, 64)
-    assert [one.resize.size for one in _architectures((), None)] == [one.resize.size for one in ARCHITECTURES.values()]
+    assert [one.resize.size for one in job._architectures((), None)] == [
+        one.resize.size for one in ARCHITECTURES.values()
+    ]
 
 
 def test_processors_begin_with_the_cpu() -> None:
