@@ -11,12 +11,12 @@ from kramar.cli.options import Columns, Json, Strict
 from kramar.cli.terminal import printable, progress_bars
 from kramar.config import DEFAULT_SEED, DEFAULT_TRIALS, DEFAULT_TUNE_BUDGET, parse_seed, whole_number
 from kramar.data.columns import parse_columns
+from kramar.study.settings import parse_head_layers
 
 if TYPE_CHECKING:
     from kramar.jobs.tune import Tuning
 
 _WHOLE = "<int>"
-_NONE = "none"
 
 
 def tune(
@@ -70,7 +70,7 @@ def tune(
             architecture=architecture,
             regime=regime,
             transfer=transfer,
-            head_layers=_widths(head_layers),
+            head_layers=None if head_layers is None else parse_head_layers(head_layers),
             trials=whole_number(trials, "--trials", 1),
             budget=budget,
             size=_whole(size, "--size"),
@@ -89,12 +89,6 @@ def tune(
 
 def _whole(given: str | None, option: str) -> int | None:
     return None if given is None else whole_number(given, option, 1)
-
-
-def _widths(given: str | None) -> list[int] | None:
-    if given is None or given.strip() == _NONE:
-        return None if given is None else []
-    return [whole_number(width, "--head-layers", 1) for width in given.split(",")]
 
 
 def _show(done: Tuning) -> None:
