@@ -102,9 +102,13 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the tests out of the user's feature cache."""
+    """Keep the tests out of the user's feature cache; workers share the converted backbone."""
+    cache, shared = tmp_path_factory.mktemp("kramar-cache"), tmp_path_factory.getbasetemp().parent
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        (shared / "backbones").mkdir(exist_ok=True)
+        (cache / "backbones").symlink_to(shared / "backbones")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KRAMAR_CACHE", str(tmp_path_factory.mktemp("kramar-cache")))
+        patch.setenv("KRAMAR_CACHE", str(cache))
         yield
 
 
