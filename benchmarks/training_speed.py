@@ -3,7 +3,7 @@
 The reference is timm's ``train.py`` (torchvision's ``references/classification`` takes the same steps): the library's
 own network, timm's own collation and prefetcher, SGD with momentum, the loss read each step, in whichever of its CPU
 settings is fastest here. Its steps and kramar's take turns, so that whatever else the machine does meets both alike.
-fastai's is its ``Learner`` with its defaults on the same photos; it and kramar take turns a few seconds at a time.
+fastai's is a batch of its ``Learner`` with its defaults, on the same photos, in turns with kramar's steps too.
 fastai is no part of kramar's environment (``pip install fastai`` beside it); without it that column stays empty.
 
 ``python -m benchmarks.training_speed [--quick] [ARCHITECTURE[@PIXELS] ...]``
@@ -33,7 +33,8 @@ from kramar.study.speed import CLASSES, Noise
 from kramar.training import loop
 from kramar.training.recipe import Recipe
 
-SIZE = 96
+# Small, so that a step takes a second or less; at the size of DESIGN's first measurements where fastai is compared.
+SIZE, DEPTHWISE_SIZE = 96, 192
 SIZES = {"inception_v3": 139}
 RECIPE = Recipe(epochs=1, batch=32, optimiser="sgd", label_smoothing=0.0)
 DEPTHWISE = (
@@ -48,9 +49,6 @@ DEPTHWISE = (
 # Of the reference's best; of fastai's defaults, for networks of depthwise convolutions.
 ASKED, ASKED_OF_FASTAI = 0.97, 1.5
 CPU = speed.processors()[0]
-# Seconds of turns, and the fewest turns; rounds against fastai.
-SECONDS, FEWEST, ROUNDS = 20.0, 12, 3
-QUICK_SECONDS, QUICK_FEWEST, QUICK_ROUNDS = 6.0, 6, 1
 
 Step = Callable[[], None]
 Batch = tuple[Tensor, Tensor]
@@ -153,12 +151,25 @@ def seconds(step: Step, times: int = 1) -> float:
 def fastest(architecture: Architecture, noise: Noise) -> tuple[Way, Step]:
     """The reference in its best setting, warm."""
     tried = {way: reference(architecture, noise, way) for way in ways()}
-    took: dict[Way, float] = {}
-    for way, step in tried.items():
-        seconds(step, 2)
-        took[way] = min(seconds(step) for _ in range(3))
-    best = min(took, key=lambda way: took[way])
+    took: dict[Way, list[float]] = {way: [] for way in tried}
+    for _ in range(2 + _TRIES):
+        for way, step in tried.items():
+            took[way].append(seconds(step))
+    best = min(took, key=lambda way: min(took[way][2:]))
     return best, tried[best]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """So many seconds of turns, and at least so many turns."""
+
+    seconds: float = 20.0
+    turns: int = 12
+
+
+# Of each of the reference's settings, after two first steps.
+_TRIES = 4
+QUICK = Effort(6.0, 6)
 
 
 @dataclass
@@ -167,13 +178,17 @@ class Turns:
 
     batches: loop.Batches
     other: Step
-    seconds: float
-    fewest: int
+    effort: Effort
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.batches)
+
+    @property
+    def ratio(self) -> float:
+        """kramar's speed by the other's: of neighbouring steps, since they met the same machine."""
+        return median(theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         began = time.perf_counter()
@@ -187,16 +202,13 @@ class Turns:
             if turn >= speed.WARM_STEPS:
                 self.ours.append(took)
                 self.theirs.append(theirs)
-            if len(self.ours) >= self.fewest and time.perf_counter() - began > self.seconds:
+            if len(self.ours) >= self.effort.turns and time.perf_counter() - began > self.effort.seconds:
                 return
 
 
-def against_reference(
-    architecture: Architecture, noise: Noise, accelerator: Any, least: float, fewest: int
-) -> tuple[Way, Turns]:
-    """kramar's loop and the reference's, step by step."""
-    way, other = fastest(architecture, noise)
-    turns = Turns(batches_of(noise, accelerator), other, least, fewest)
+def take_turns(architecture: Architecture, noise: Noise, accelerator: Any, other: Step, effort: Effort) -> Turns:
+    """kramar's loop and another, step by step."""
+    turns = Turns(batches_of(noise, accelerator), other, effort)
     loop.fit(
         speed.build(architecture, CLASSES, CPU),
         turns,
@@ -207,19 +219,18 @@ def against_reference(
         accelerator=accelerator,
         progress=Silent(),
     )
-    return way, turns
+    return turns
 
 
 def batches_of(noise: Noise, accelerator: Any) -> loop.Batches:
-    return speed.batches(noise, truth(noise), RECIPE.batch, CPU, accelerator)
+    return speed.batches(noise, [index % CLASSES for index in range(len(noise))], RECIPE.batch, CPU, accelerator)
 
 
-def truth(noise: Noise) -> list[int]:
-    return [index % CLASSES for index in range(len(noise))]
+def fastai_step(architecture: Architecture, noise: Noise) -> Step | None:
+    """One batch of ``Learner.fit`` with fastai's defaults, callbacks included; None without fastai.
 
-
-def against_fastai(architecture: Architecture, noise: Noise, accelerator: Any, rounds: int) -> float | None:
-    """The median ratio of kramar's photos a second to those of fastai's ``Learner``; None without fastai."""
+    But for one: photos are in memory, and so no worker processes load them, which would take the cores away.
+    """
     try:
         fastai: Any = import_module("fastai.basics")
     except ImportError:
@@ -234,60 +245,46 @@ def against_fastai(architecture: Architecture, noise: Noise, accelerator: Any, r
             image, label = photos[index]
             return fastai.TensorImage(torch.from_numpy(image)), fastai.TensorCategory(label)
 
-    class Watch(fastai.Callback):  # type: ignore[misc]
-        """Times the batches after the first, and ends the training."""
-
-        def before_fit(self) -> None:
-            self.done = 0
-
-        def after_batch(self) -> None:
-            self.done += 1
-            if self.done == speed.WARM_STEPS:
-                self.began = time.perf_counter()
-            took = time.perf_counter() - self.began if self.done > speed.WARM_STEPS else 0.0
-            if took > speed.PROBE_SECONDS:
-                self.rate = (self.done - speed.WARM_STEPS) * RECIPE.batch / took
-                raise fastai.CancelFitException
-
     normal = fastai.Normalize.from_stats(architecture.mean, architecture.std, cuda=False)
     data = fastai.DataLoaders.from_dsets(
         Images(),
         Images(),
         bs=RECIPE.batch,
+        num_workers=0,
         after_batch=[fastai.IntToFloatTensor(), normal],
         device=CPU.device,
     )
-    watch = Watch()
-    learner = fastai.Learner(data, library_network(architecture), loss_func=nn.CrossEntropyLoss(), cbs=watch)
-    network = speed.build(architecture, CLASSES, CPU)
-    ratios = []
-    for _ in range(rounds):
-        learner.fit(1)
-        ours = speed.train(network, noise, truth(noise), RECIPE, CPU, accelerator).rate
-        ratios.append(ours / watch.rate)
-    return median(ratios)
+    learner = fastai.Learner(data, library_network(architecture), loss_func=nn.CrossEntropyLoss())
+    # What Learner.fit does before its first batch.
+    learner.create_opt()
+    learner.dl = data.train
+    learner.n_iter = len(data.train)
+    for event in ("before_fit", "before_epoch", "before_train"):
+        learner(event)
+    batches = itertools.chain.from_iterable(iter(data.train) for _ in itertools.count())
+    return lambda: learner.one_batch(0, next(batches))
 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Print the table, a row an architecture as it is measured."""
-    quick = "--quick" in arguments
+    effort = QUICK if "--quick" in arguments else Effort()
     names = [name for name in arguments if not name.startswith("-")] or list(ARCHITECTURES)
-    least, fewest, rounds = (QUICK_SECONDS, QUICK_FEWEST, QUICK_ROUNDS) if quick else (SECONDS, FEWEST, ROUNDS)
     print(f"{CPU.name}, {CPU.threads} threads, torch {torch.__version__}; batches of {RECIPE.batch}\n")
-    print("| architecture | pixels | kramar | reference | in its best setting | ratio | fastai | |")
+    print("| architecture | pixels | kramar | reference | in its best setting | ratio | ratio to fastai | |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with speed.alone(CPU) as accelerator:
         for name in names:
             found = find(name)
-            architecture = found if "@" in name else found.at(SIZES.get(name, SIZE))
+            depthwise = found.family in DEPTHWISE
+            architecture = found if "@" in name else found.at(SIZES.get(name, DEPTHWISE_SIZE if depthwise else SIZE))
             noise = Noise(architecture.resize.size)
-            way, turns = against_reference(architecture, noise, accelerator, least, fewest)
-            # Of neighbouring steps, since they met the same machine.
-            ratio = median(theirs / ours for ours, theirs in zip(turns.ours, turns.theirs, strict=True))
-            fastai = against_fastai(architecture, noise, accelerator, rounds) if found.family in DEPTHWISE else None
-            met = ratio >= ASKED and (fastai is None or fastai >= ASKED_OF_FASTAI)
-            ours, theirs = (RECIPE.batch / median(took) for took in (turns.ours, turns.theirs))
-            cells = [found.family, architecture.resize.size, f"{ours:.1f}", f"{theirs:.1f}", way.name, f"{ratio:.3f}"]
+            way, other = fastest(architecture, noise)
+            turns = take_turns(architecture, noise, accelerator, other, effort)
+            step = fastai_step(architecture, noise) if depthwise else None
+            fastai = take_turns(architecture, noise, accelerator, step, effort).ratio if step else None
+            met = turns.ratio >= ASKED and (fastai is None or fastai >= ASKED_OF_FASTAI)
+            ours, theirs = (f"{RECIPE.batch / median(took):.1f}" for took in (turns.ours, turns.theirs))
+            cells = [found.family, architecture.resize.size, ours, theirs, way.name, f"{turns.ratio:.3f}"]
             cells += ["" if fastai is None else f"{fastai:.2f}", "ok" if met else "MISS"]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
