@@ -303,7 +303,7 @@ def test_looking_is_in_evaluation_mode_and_changes_nothing() -> None:
     network = speed.build(find("mobilenet_v2@32"), 3, CPU)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     noise = Noise(32)
-    assert speed.look(network, [noise[number] for number in range(4)]) > 0
+    assert speed.look(network, [noise[number] for number in range(4)], 0.01) > 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -338,7 +338,7 @@ def test_every_gpu_is_timed_by_itself() -> None:
             assert next(network.parameters()).device == gpu.device
             timed = speed.train(network, noise, [0] * len(noise), Recipe(batch=32), gpu, accelerator)
             assert timed.rate > 0
-            assert speed.look(network, [noise[number] for number in range(32)]) > 0
+            assert speed.look(network, [noise[number] for number in range(32)], 0.01) > 0
 
 
 # The table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ import torch
 import torchvision
 
 import kramar
-from kramar import Grid, InputError, cli
+from kramar import Grid, InputError, RunFolderError, cli
 from kramar.evaluation.paired import compare_all
 from kramar.runtime.model import Model
 from kramar.study import estimate, trial
@@ -172,6 +173,7 @@ def test_the_report_has_every_variant_and_the_nine_ways(compared: Grid) -> None:
 
 
 def test_the_estimate_is_said_before_and_kept(compared: Grid, heard: Heard) -> None:
+    assert compared.record.seconds["rooms"].keys() >= {"decoding", "trials", "evaluate"}
     assert compared.record.estimate.keys() == {"trials", "took"}
     assert compared.record.estimate["took"] == pytest.approx(sum(one.seconds for one in compared.record.trials))
     whole = next(message for message in heard.said if message.startswith("All 4 trials take about "))
@@ -298,6 +300,8 @@ def test_a_killed_comparison_repeats_nothing_and_ends_the_same(shop: Path, tmp_p
             "densenet121: there are no ImageNet weights on this machine; kramar weights fetch",
         ),
         ({"architectures": OWN, "transfer": "half"}, "--transfer: expected frozen or full, found 'half'"),
+        ({"architectures": OWN, "regimes": "scratch+augment", "epochs": 0}, "--epochs: expected a whole number from 1"),
+        ({"architectures": OWN, "head_layers": (0,)}, "--head-layers: expected widths of at least 1, found 0"),
         ({"architectures": OWN, "seeds": 0}, "--seeds: expected at least one, found 0"),
         ({"architectures": OWN, "budget": "soon"}, "--budget: expected a duration"),
         (
@@ -358,6 +362,19 @@ def test_a_recipe_file_is_used_where_it_fits(shop: Path, tmp_path: Path) -> None
     recipe = done.record.trials[0].recipe
     assert (recipe["epochs"], recipe["activation"], recipe["learning_rate"]) == (1, "elu", 0.01)
     assert len(done.record.trials[0].epochs) == 1
+    path.write_text(path.read_text(encoding="utf-8").replace("0.01", "0.02"), encoding="utf-8")
+    with pytest.raises(RunFolderError, match="recipes"):
+        kramar.compare(shop, tmp_path / "run", architectures=OWN, regimes="scratch+augment", seeds=1, config=path)
+
+
+def test_the_command_in_the_record_does_it_again(shop: Path, tmp_path: Path) -> None:
+    done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=1, head_layers=())
+    words = shlex.split(done.record.command)
+    assert words[: words.index("--out") + 2] == ["kramar", "compare", str(shop), "--out", str(tmp_path / "run")]
+    assert words[words.index("--head-layers") + 1] == "none"
+    with pytest.raises(SystemExit) as left:
+        cli.run(words[1:])
+    assert left.value.code == 0
 
 
 def test_a_folder_of_other_data_or_options_is_refused(

@@ -19,6 +19,7 @@ from kramar.study.records import ComparisonRecord, TrialRecord
 from kramar.study.search_records import Outcome, SearchRecord, Tried
 from kramar.study.search_space import Space
 from kramar.study.settings import NO_TRANSFER, REGIMES, Setting, default_recipe
+from pages import whole_page
 from report_records import wilson
 
 N = 1000
@@ -157,7 +158,7 @@ def searched(
         ),
         "metrics": after.metrics,
         "estimate": {"first": 60.0, "later": 60.0, "end": 10.0, "whole": 1810.0, "took": 1200.0},
-        "seconds": {"total": 1300.0, "trials": 1200.0},
+        "seconds": {"total": 1300.0, "rooms": {"trials": 1200.0}},
         "peak_memory_bytes": 1_000_000_000,
     }
     return SearchRecord.model_validate({**values, **changes})
@@ -257,10 +258,10 @@ def test_a_label_cannot_run() -> None:
     assert page.count("<script>") == 1
 
 
-def test_the_page_loads_nothing() -> None:
-    page = render_search(searched())
-    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page)
-    assert "url(" not in page
+@pytest.mark.parametrize("tested", [True, False])
+@pytest.mark.parametrize("started", [True, False])
+def test_the_page_is_whole_and_loads_nothing(tested: bool, started: bool) -> None:
+    whole_page(render_search(searched(tested=tested, started=started)))
 
 
 def test_scales_know_names_and_numbers() -> None:

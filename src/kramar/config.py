@@ -68,11 +68,13 @@ def whole_number(given: object, option: str, least: int, most: int | None = None
     return number
 
 
-def parse_duration(text: str, option: str = "--budget") -> float:
+def parse_duration(text: str | float, option: str = "--budget") -> float:
     """Seconds in ``90s``, ``10m``, ``1.5h``, ``1h30m`` or a bare number of seconds.
 
     Raises InputError for anything else.
     """
+    if not isinstance(text, str):
+        return float(text)
     compact = text.strip().lower().replace(" ", "")
     if re.fullmatch(r"\d+(\.\d+)?", compact):
         return float(compact)

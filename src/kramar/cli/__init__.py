@@ -17,7 +17,7 @@ import typer
 from kramar.cli import weights
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
-from kramar.cli.options import Columns, Json, Strict
+from kramar.cli.options import WHOLE, Columns, Data, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
 from kramar.cli.tune import tune
@@ -29,7 +29,6 @@ from kramar.models.backbones import BACKBONES
 from kramar.version import __version__
 
 INTERRUPTED = 130
-_WHOLE = "<int>"
 _STANDARD_OUTPUT = Path("standard output")
 
 app = typer.Typer(
@@ -117,13 +116,13 @@ def main(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
+    data: Data,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")] = DEFAULT_BUDGET,
     backbone: Annotated[
         str, typer.Option(help=f"The network whose features are used: {', '.join(BACKBONES)}.")
     ] = DEFAULT_BACKBONE,
-    seed: Annotated[str, typer.Option(metavar=_WHOLE, help="Seed of the split and of everything drawn.")] = str(
+    seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
     columns: Columns = "",
@@ -166,7 +165,7 @@ def evaluate(
         typer.Option(help="train, val, test or all [default: test where the split is known]."),
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(metavar=_WHOLE, help="Seed of the intervals [default: the model's own].")
+        str | None, typer.Option(metavar=WHOLE, help="Seed of the intervals [default: the model's own].")
     ] = None,
     columns: Columns = "",
     strict: Strict = False,
@@ -196,9 +195,9 @@ def classify(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     photos: Annotated[list[str], typer.Argument(help="Photos, folders, patterns or tables.")],
     out: Annotated[Path | None, typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
-    top: Annotated[
-        str, typer.Option(metavar=_WHOLE, help="How many of the most probable labels to list (JSON).")
-    ] = str(DEFAULT_TOP),
+    top: Annotated[str, typer.Option(metavar=WHOLE, help="How many of the most probable labels to list (JSON).")] = str(
+        DEFAULT_TOP
+    ),
     columns: Columns = "",
     strict: Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where a photo cannot be read.")] = False,
     as_json: Json = False,

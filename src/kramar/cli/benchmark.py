@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kramar.cli.options import Json
+from kramar.cli.options import Json, Size, whole
 from kramar.cli.terminal import printable, progress_bars
-from kramar.config import DEFAULT_BENCHMARK_BUDGET, whole_number
+from kramar.config import DEFAULT_BENCHMARK_BUDGET
 
 if TYPE_CHECKING:
     from kramar.jobs.benchmark import Benchmark
@@ -32,9 +32,7 @@ def benchmark(
     architectures: Annotated[
         str, typer.Option(help="Names of architectures whose photos/s are measured [default: all].")
     ] = "",
-    size: Annotated[
-        str | None, typer.Option(metavar="<int>", help="Side of their input in pixels [default: each one's own].")
-    ] = None,
+    size: Size = None,
     budget: Annotated[
         str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")
     ] = DEFAULT_BENCHMARK_BUDGET,
@@ -51,7 +49,7 @@ def benchmark(
             out,
             data=data or [],
             architectures=architectures,
-            size=None if size is None else whole_number(size, "--size", 1),
+            size=whole(size, "--size"),
             budget=budget,
             name=name,
             progress=progress,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kramar.cli.options import Columns, Json, Strict
+from kramar.cli.options import WHOLE, Columns, Data, Epochs, Json, Size, Strict, Transfer, whole
 from kramar.cli.terminal import printable, progress_bars
 from kramar.config import DEFAULT_GRID_BUDGET, DEFAULT_SEED, DEFAULT_SEEDS, parse_seed, whole_number
 from kramar.data.columns import parse_columns
@@ -20,22 +20,13 @@ if TYPE_CHECKING:
 _HEAD_LAYERS = ",".join(map(str, HEAD_LAYERS))
 _REGIMES = ",".join(REGIMES)
 
-Transfer = Annotated[
-    str, typer.Option(help=f"How weights are used: {' or '.join(TRANSFERS)} (only added layers learn, or all).")
-]
 HeadLayers = Annotated[
     str, typer.Option(help="Widths of the layers added to a frozen network, before the last; none for no such layers.")
-]
-Size = Annotated[
-    str | None, typer.Option(metavar="<int>", help="Side of the input, in pixels [default: each architecture's own].")
-]
-Epochs = Annotated[
-    str | None, typer.Option(metavar="<int>", help="Passes over the training photos [default: the recipe's own].")
 ]
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
+    data: Data,
     architectures: Annotated[
         str, typer.Option(help=f"Separated by commas: {', '.join(ARCHITECTURES)}, timm:MODEL; NAME@PIXELS for a size.")
     ],
@@ -45,7 +36,7 @@ def compare(
     regimes: Annotated[str, typer.Option(help=f"Separated by commas: {', '.join(REGIMES)}.")] = _REGIMES,
     transfer: Transfer = TRANSFERS[0],
     head_layers: HeadLayers = _HEAD_LAYERS,
-    seeds: Annotated[str, typer.Option(metavar="<int>", help="Trials of each architecture and regime.")] = str(
+    seeds: Annotated[str, typer.Option(metavar=WHOLE, help="Trials of each architecture and regime.")] = str(
         DEFAULT_SEEDS
     ),
     budget: Annotated[
@@ -56,7 +47,7 @@ def compare(
     config: Annotated[
         Path | None, typer.Option(help="A recipe file for the trials that it was tuned for (best.toml).")
     ] = None,
-    seed: Annotated[str, typer.Option(metavar="<int>", help="Seed of the split, and of the first trials.")] = str(
+    seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split, and of the first trials.")] = str(
         DEFAULT_SEED
     ),
     columns: Columns = "",
@@ -80,8 +71,8 @@ def compare(
             head_layers=parse_head_layers(head_layers),
             seeds=whole_number(seeds, "--seeds", 1),
             budget=budget,
-            size=None if size is None else whole_number(size, "--size", 1),
-            epochs=None if epochs is None else whole_number(epochs, "--epochs", 1),
+            size=whole(size, "--size"),
+            epochs=whole(epochs, "--epochs"),
             config=config,
             seed=parse_seed(seed),
             columns=parse_columns(columns),

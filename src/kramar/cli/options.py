@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kramar.config import whole_number
+from kramar.study.settings import TRANSFERS
+
+WHOLE = "<int>"
+
+Data = Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")]
+Transfer = Annotated[
+    str, typer.Option(help=f"How weights are used: {' or '.join(TRANSFERS)} (only added layers learn, or all).")
+]
+Size = Annotated[
+    str | None, typer.Option(metavar=WHOLE, help="Side of the input, in pixels [default: the architecture's own].")
+]
+Epochs = Annotated[
+    str | None, typer.Option(metavar=WHOLE, help="Passes over the training photos [default: the recipe's own].")
+]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def whole(given: str | None, option: str) -> int | None:
+    """The number from 1 that was given, if one was. Raises InputError."""
+    return None if given is None else whole_number(given, option, 1)

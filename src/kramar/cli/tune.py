@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kramar.cli.options import Columns, Json, Strict
+from kramar.cli.options import WHOLE, Columns, Data, Epochs, Json, Size, Strict, Transfer, whole
 from kramar.cli.terminal import printable, progress_bars
 from kramar.config import DEFAULT_SEED, DEFAULT_TRIALS, DEFAULT_TUNE_BUDGET, parse_seed, whole_number
 from kramar.data.columns import parse_columns
-from kramar.study.settings import parse_head_layers
+from kramar.study.settings import TRANSFERS, parse_head_layers
 
 if TYPE_CHECKING:
     from kramar.jobs.tune import Tuning
 
-_WHOLE = "<int>"
-
 
 def tune(
-    data: Annotated[Path, typer.Argument(help="A folder of class folders, or a CSV, JSONL or Parquet table.")],
+    data: Data,
     architecture: Annotated[
         str, typer.Option(metavar="NAME", help="What to tune: a name, with options (convnet:depth=5) or a size (@96).")
     ],
@@ -31,25 +29,19 @@ def tune(
             help="weights, weights+augment or scratch+augment [default: weights+augment where there are weights]."
         ),
     ] = None,
-    transfer: Annotated[
-        str, typer.Option(help="How weights are used: frozen (only layers on top learn) or full (all layers learn).")
-    ] = "frozen",
+    transfer: Transfer = TRANSFERS[0],
     head_layers: Annotated[
         str | None,
         typer.Option(metavar="WIDTHS", help="Layers on a frozen body to start from, such as 512,256, or none."),
     ] = None,
-    trials: Annotated[str, typer.Option(metavar=_WHOLE, help="How many recipes to try, the start among them.")] = str(
+    trials: Annotated[str, typer.Option(metavar=WHOLE, help="How many recipes to try, the start among them.")] = str(
         DEFAULT_TRIALS
     ),
     budget: Annotated[str, typer.Option(help="Time for the whole command, such as 30m, 2h.")] = DEFAULT_TUNE_BUDGET,
-    size: Annotated[
-        str | None, typer.Option(metavar=_WHOLE, help="Side of the input in pixels [default: the architecture's own].")
-    ] = None,
-    epochs: Annotated[
-        str | None, typer.Option(metavar=_WHOLE, help="Passes over the training photos [default: the recipe's own].")
-    ] = None,
+    size: Size = None,
+    epochs: Epochs = None,
     config: Annotated[Path | None, typer.Option(help="A recipe to start from: best.toml of another search.")] = None,
-    seed: Annotated[str, typer.Option(metavar=_WHOLE, help="Seed of the split and of everything drawn.")] = str(
+    seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
     columns: Columns = "",
@@ -73,8 +65,8 @@ def tune(
             head_layers=None if head_layers is None else parse_head_layers(head_layers),
             trials=whole_number(trials, "--trials", 1),
             budget=budget,
-            size=_whole(size, "--size"),
-            epochs=_whole(epochs, "--epochs"),
+            size=whole(size, "--size"),
+            epochs=whole(epochs, "--epochs"),
             config=config,
             seed=parse_seed(seed),
             columns=parse_columns(columns),
@@ -85,10 +77,6 @@ def tune(
         print(printable(done.record.model_dump_json(indent=1)))
     else:
         _show(done)
-
-
-def _whole(given: str | None, option: str) -> int | None:
-    return None if given is None else whole_number(given, option, 1)
 
 
 def _show(done: Tuning) -> None:

@@ -33,6 +33,11 @@ def parse_columns(text: str) -> dict[str, str]:
     return columns
 
 
+def spelt(columns: Mapping[str, str]) -> str:
+    """``columns`` as `parse_columns` reads them, in alphabetical order."""
+    return ",".join(f"{ours}={theirs}" for ours, theirs in sorted(columns.items()))
+
+
 def choose(path: Path, columns: Mapping[str, str], required: Sequence[str], found: list[str]) -> dict[str, str]:
     """The table's names of kramar's columns, of those that it has.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +10,19 @@ from pathlib import Path
 from kramar import machine
 from kramar.config import DEFAULT_BACKBONE, TrainConfig, duration
 from kramar.data import split
+from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
 from kramar.data.pixels import thumbnail
 from kramar.errors import PhotoError
 from kramar.evaluation import breakdown
 from kramar.evaluation.metrics import Scored, calibration_bins
 from kramar.exporting import onnx_file
+from kramar.files import sha256
 from kramar.jobs.gather import Gathered, categories
 from kramar.jobs.run import RunFolder
 from kramar.models.engines import Choice
 from kramar.models.features import Pass
 from kramar.records import (
-    DataRecord,
     HeadRecord,
     LeftOut,
     ModelCard,
@@ -73,29 +72,17 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
     size = path.stat().st_size
     scored = outcome.scored.get(outcome.shown)
     images = [entry.image for entry in outcome.entries if entry.split == outcome.shown]
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return RunRecord(
         kramar=__version__,
         command=command(source, config, run.path),
         started=run.plan.started,
         seed=config.seed,
         machine=machine.describe(),
-        data=DataRecord(
-            source=str(source),
-            photos=len(outcome.entries),
-            classes=len(card.classes),
-            fingerprint=card.data_fingerprint,
-            split=card.split,
-            split_from=gathered.split_from,
-            left_out={"unreadable": 0, **Counter(item.kind for item in outcome.left_out)},
-            left_out_files=outcome.left_out,
-            warnings=outcome.warnings,
-        ),
+        data=gathered.record(source, outcome.entries, outcome.left_out, outcome.warnings),
         model=ModelRecord(
             file=path.name,
             bytes=size,
-            sha256=digest,
+            sha256=sha256(path),
             backbone=card.backbone,
             rung=card.rung,
             storage=card.storage,
@@ -153,7 +140,7 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     if config.seed:
         words += ["--seed", str(config.seed)]
     if config.columns:
-        words += ["--columns", ",".join(f"{ours}={theirs}" for ours, theirs in config.columns.items())]
+        words += ["--columns", spelt(config.columns)]
     if config.strict:
         words.append("--strict")
     return shlex.join(words)

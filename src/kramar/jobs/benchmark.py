@@ -92,7 +92,7 @@ def benchmark(
         FailedError: the machine said no.
     """
     started = time.monotonic()
-    seconds = TrainConfig(budget=parse_duration(budget) if isinstance(budget, str) else float(budget)).budget
+    seconds = TrainConfig(budget=parse_duration(budget)).budget
     chosen = _architectures(architectures, size)
     path = _table(Path(out) if out is not None else Path(RUNS_FOLDER) / "benchmark")
     speed_file.check(path)
@@ -195,7 +195,7 @@ class _Run:
             return
         try:
             network = speed.build(architecture, speed.CLASSES, processor)
-            rate = speed.look(network, [noise[index] for index in range(trial.TOGETHER)])
+            rate = speed.look(network, [noise[index] for index in range(trial.TOGETHER)], speed.PROBE_SECONDS)
             self._add(
                 processor,
                 architecture,

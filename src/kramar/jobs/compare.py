@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,23 +21,25 @@ from kramar.config import (
     TrainConfig,
     duration,
     parse_duration,
+    whole_number,
 )
-from kramar.data import manifest, split
-from kramar.errors import DataError, InputError
+from kramar.data import manifest
+from kramar.data.columns import spelt
+from kramar.errors import InputError
 from kramar.files import write_text
-from kramar.jobs.gather import Gathered, gather, refuse
-from kramar.jobs.run import RunFolder, holds, name_of, opened
-from kramar.jobs.study import command, device, model_card, sized, spoken
+from kramar.jobs.account import seconds as spent
+from kramar.jobs.gather import Gathered, gather
+from kramar.jobs.run import Finished, RunFolder, holds, name_of, opened
+from kramar.jobs.study import command, device, model_card, readable, sized, spoken
 from kramar.models import architectures as known
 from kramar.progress import Progress, Silent
-from kramar.records import DataRecord
 from kramar.report.grid import render_grid
 from kramar.study import grid, recipe_file, trial
 from kramar.study.estimate import Estimator
-from kramar.study.material import Material, decode
+from kramar.study.material import Material
 from kramar.study.pictures import Pictures
 from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
-from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, Setting, parse_regimes
+from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, Setting, parse_regimes, require_transfer
 from kramar.study.settings import grid as settings_of
 from kramar.version import __version__
 
@@ -47,24 +49,8 @@ if TYPE_CHECKING:
 FILES = ("run.json", "comparison.csv", "tests.csv", "curves.csv", "report.html", "manifest.parquet")
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A finished comparison.
-
-    Attributes:
-        path: the run folder.
-        record: everything in its ``run.json``.
-        was_finished: whether it was found finished, so that nothing was done.
-    """
-
-    path: Path
-    record: GridRecord
-    was_finished: bool = False
-
-    @property
-    def report(self) -> Path:
-        """The report, one self-contained HTML file."""
-        return self.path / "report.html"
+class Grid(Finished[GridRecord]):
+    """A finished comparison."""
 
 
 def compare(
@@ -109,7 +95,7 @@ def compare(
         FailedError: the machine said no.
     """
     options = TrainConfig(
-        budget=parse_duration(budget) if isinstance(budget, str) else float(budget),
+        budget=parse_duration(budget),
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),
@@ -127,7 +113,7 @@ def compare(
         "--architectures": ",".join(dict.fromkeys(one.architecture.name for one in settings)),
         "--regimes": ",".join(dict.fromkeys(one.regime for one in settings)),
         "--transfer": transfer,
-        "--head-layers": ",".join(map(str, head_layers)),
+        "--head-layers": ",".join(map(str, head_layers)) or "none",
         "--seeds": str(seeds),
         "--budget": duration(options.budget),
         "--size": str(size or ""),
@@ -135,7 +121,9 @@ def compare(
         "--config": str(config or ""),
         "--seed": str(seed),
         "--strict": str(strict),
-        "--columns": ",".join(f"{ours}={theirs}" for ours, theirs in sorted(options.columns.items())),
+        "--columns": spelt(options.columns),
+        # What --config had in it.
+        "recipes": json.dumps([asdict(one.recipe) for one in settings if one.seed == options.seed]) if config else "",
     }
     if holds(folder, chosen, gathered.fingerprint, FILES):
         listener.say(f"{folder} is finished already: nothing to do")
@@ -160,14 +148,13 @@ def plan_trials(
     first_seed: int,
 ) -> list[Setting]:
     """The trials that were asked for. Raises InputError for whatever is wrong with what was asked, before any work."""
-    if transfer not in TRANSFERS:
-        raise InputError(f"--transfer: expected {' or '.join(TRANSFERS)}, found {transfer!r}")
+    require_transfer(transfer, head_layers)
     if seeds < 1:
         raise InputError(f"--seeds: expected at least one, found {seeds}")
     found = [known.find(name).at(size) for name in dict.fromkeys(name.strip() for name in names) if name]
     if not found:
         raise InputError(f"--architectures: expected at least one of {', '.join(known.ARCHITECTURES)}, found none")
-    changes = {} if epochs is None else {"epochs": epochs}
+    changes = {} if epochs is None else {"epochs": whole_number(epochs, "--epochs", 1)}
     wanted = range(first_seed, first_seed + seeds)
     settings = settings_of(found, parse_regimes(regimes), transfer, wanted, tuple(head_layers), changes)
     if config is None:
@@ -209,14 +196,9 @@ class _Comparison:
         """Go through all trials that the budget has room for."""
         run, options = self._run, self._options
         accelerator = device()
-        with run.room("decoding"):
-            rules = list(dict.fromkeys(rule for one in self._settings for rule in trial.rules(one)))
-            entries, unreadable = decode(self._gathered.entries, rules, run)
-            self._left_out += unreadable
-            if options.strict:
-                refuse(unreadable, self._source)
-            if not entries:
-                raise DataError(f"{self._source}: none of the photos can be read, the first: {unreadable[0].detail}")
+        rules = list(dict.fromkeys(rule for one in self._settings for rule in trial.rules(one)))
+        entries, unreadable = readable(self._gathered, rules, self._source, run, strict=options.strict)
+        self._left_out += unreadable
         material = Material.of(entries, manifest.require_classes(entries, self._source))
         trials, left_out, expected = self._affordable(material, accelerator)
         card = model_card(self._gathered, self._source, options.seed, "compare")
@@ -243,22 +225,12 @@ class _Comparison:
                 started=run.plan.started,
                 seed=options.seed,
                 machine=machine.describe(),
-                data=DataRecord(
-                    source=str(self._source),
-                    photos=len(entries),
-                    classes=len(material.classes),
-                    fingerprint=self._gathered.fingerprint,
-                    split={part: len(material.parts[part]) for part in split.PARTS},
-                    split_from=self._gathered.split_from,
-                    left_out={"unreadable": 0, **Counter(item.kind for item in self._left_out)},
-                    left_out_files=self._left_out,
-                    warnings=self._gathered.warnings,
-                ),
+                data=self._gathered.record(self._source, entries, self._left_out, self._gathered.warnings),
                 trials=records,
                 tests=tests,
                 left_out_trials=left_out,
                 estimate={"trials": sum(expected.values()), "took": sum(one.seconds for one in records)},
-                seconds={"total": run.elapsed, **run.rooms},
+                seconds=spent(run),
                 peak_memory_bytes=machine.peak_memory(),
             )
             write_text(run.path / "report.html", render_grid(record, Pictures(self._settings, material)))

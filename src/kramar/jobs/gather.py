@@ -14,7 +14,7 @@ from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.errors import DataError
 from kramar.progress import Progress
-from kramar.records import LeftOut
+from kramar.records import DataRecord, LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,23 @@ class Gathered:
     warnings: list[str]
     split_from: str
     fingerprint: str
+
+    def record(
+        self, source: Path, entries: Sequence[Entry], left_out: Sequence[LeftOut], warnings: Sequence[str]
+    ) -> DataRecord:
+        """The data of which ``entries`` were used, and what was left out and warned of, by all rooms."""
+        counts = Counter(entry.split for entry in entries)
+        return DataRecord(
+            source=str(source),
+            photos=len(entries),
+            classes=len(manifest.require_classes(entries, source)),
+            fingerprint=self.fingerprint,
+            split={part: counts[part] for part in split.PARTS},
+            split_from=self.split_from,
+            left_out={"unreadable": 0, **Counter(item.kind for item in left_out)},
+            left_out_files=list(left_out),
+            warnings=list(warnings),
+        )
 
 
 def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:

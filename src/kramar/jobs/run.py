@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,29 +25,36 @@ from kramar.runtime.model import Model
 _SAVE_EVERY = 2.0
 
 
+R = TypeVar("R", bound=Record)
+
+
 @dataclass(frozen=True)
-class Run:
-    """A finished run.
+class Finished(Generic[R]):
+    """What a command made.
 
     Attributes:
         path: the run folder.
         record: everything in its ``run.json``.
-        was_finished: whether the run was found finished, so that nothing was done.
+        was_finished: whether it was found finished, so that nothing was done.
     """
 
     path: Path
-    record: RunRecord
+    record: R
     was_finished: bool = False
-
-    @property
-    def metrics(self) -> Mapping[str, Metrics]:
-        """Metrics by part (``test``, ``val``)."""
-        return self.record.metrics
 
     @property
     def report(self) -> Path:
         """The report, one self-contained HTML file."""
         return self.path / "report.html"
+
+
+class Run(Finished[RunRecord]):
+    """A finished run."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metrics]:
+        """Metrics by part (``test``, ``val``)."""
+        return self.record.metrics
 
     @cached_property
     def model(self) -> Model:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kramar import machine
-from kramar.data import split
+from kramar.data.manifest import Entry
+from kramar.files import sha256
+from kramar.jobs.account import seconds
 from kramar.jobs.gather import Gathered
 from kramar.jobs.run import RunFolder
-from kramar.records import DataRecord, LeftOut, ModelRecord
-from kramar.study.material import Material
+from kramar.records import LeftOut, ModelRecord
 from kramar.study.records import TrialRecord
 from kramar.study.search_finals import Finals
 from kramar.study.search_records import SearchRecord, Tried
@@ -39,7 +38,7 @@ class Searched:
     search_epochs: int
     gathered: Gathered
     left_out: list[LeftOut]
-    material: Material
+    entries: Sequence[Entry]
     trials: Sequence[Tried]
     finals: Finals
     importance: dict[str, float]
@@ -49,7 +48,7 @@ class Searched:
 
 def account(found: Searched, run: RunFolder) -> SearchRecord:
     """The record of a search whose model file is in place."""
-    finals, parts = found.finals, found.material.parts
+    finals = found.finals
     after = finals.models[finals.chosen]
     shortened = found.search_epochs < found.base.recipe.epochs
     return SearchRecord(
@@ -58,17 +57,7 @@ def account(found: Searched, run: RunFolder) -> SearchRecord:
         started=run.plan.started,
         seed=found.base.seed,
         machine=machine.describe(),
-        data=DataRecord(
-            source=str(found.source),
-            photos=sum(len(entries) for entries in parts.values()),
-            classes=len(found.material.classes),
-            fingerprint=found.gathered.fingerprint,
-            split={part: len(parts[part]) for part in split.PARTS},
-            split_from=found.gathered.split_from,
-            left_out={"unreadable": 0, **Counter(item.kind for item in found.left_out)},
-            left_out_files=found.left_out,
-            warnings=found.gathered.warnings,
-        ),
+        data=found.gathered.record(found.source, found.entries, found.left_out, found.gathered.warnings),
         architecture=found.base.architecture.name,
         regime=found.base.regime,
         transfer=found.base.transfer,
@@ -84,18 +73,16 @@ def account(found: Searched, run: RunFolder) -> SearchRecord:
         model=_model(run.path / "model.onnx", after),
         metrics=after.metrics,
         estimate=found.estimate,
-        seconds={"total": run.elapsed, **run.rooms},
+        seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),
     )
 
 
 def _model(path: Path, made: TrialRecord) -> ModelRecord:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelRecord(
         file=path.name,
         bytes=made.bytes,
-        sha256=digest,
+        sha256=sha256(path),
         backbone=made.architecture,
         rung="tune",
         storage="float32",

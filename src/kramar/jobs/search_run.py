@@ -14,16 +14,16 @@ from kramar.data import manifest
 from kramar.data.manifest import Entry
 from kramar.errors import DataError, FailedError, InputError
 from kramar.files import replacing, write_text
-from kramar.jobs.gather import Gathered, refuse
+from kramar.jobs.gather import Gathered
 from kramar.jobs.run import holds
 from kramar.jobs.search_account import Searched, account
 from kramar.jobs.shared import SharedFolder
-from kramar.jobs.study import command, device, model_card, spoken
+from kramar.jobs.study import command, device, model_card, readable, spoken
 from kramar.progress import Advance
 from kramar.report.search import render_search
 from kramar.study import grid, recipe_file, search_optuna, trial
 from kramar.study.estimate import Estimator
-from kramar.study.material import Material, decode
+from kramar.study.material import Material
 from kramar.study.search import Search, write_curves, write_trials
 from kramar.study.search_budget import Expected
 from kramar.study.search_finals import Final
@@ -123,13 +123,9 @@ class SearchRun:
         if REGIMES[self._base.regime].augment:
             # Whatever the recipe at the start has, others will need the photos' margins.
             recipe = replace(recipe, augment="shift")
-        with run.room("decoding"):
-            entries, unreadable = decode(self._gathered.entries, trial.rules(replace(self._base, recipe=recipe)), run)
+        rules = trial.rules(replace(self._base, recipe=recipe))
+        entries, unreadable = readable(self._gathered, rules, self._source, run, strict=self._options.strict)
         self._left_out += unreadable
-        if self._options.strict:
-            refuse(unreadable, self._source)
-        if not entries:
-            raise DataError(f"{self._source}: none of the photos can be read, the first: {unreadable[0].detail}")
         require_validation(entries, self._source)
         return Material.of(entries, manifest.require_classes(entries, self._source)), entries
 
@@ -223,7 +219,7 @@ class SearchRun:
                 search_epochs=expected.epochs,
                 gathered=self._gathered,
                 left_out=self._left_out,
-                material=material,
+                entries=entries,
                 trials=tried,
                 finals=finals,
                 importance=importance,

@@ -12,9 +12,9 @@ from kramar.config import cores
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.data.pixels import short_side
-from kramar.errors import InputError, MissingExtra
-from kramar.jobs.gather import Gathered, categories
-from kramar.records import ClassCard, Metrics, ModelCard
+from kramar.errors import DataError, InputError, MissingExtra
+from kramar.jobs.gather import Gathered, categories, refuse
+from kramar.records import ClassCard, LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.version import __version__
 
 try:
@@ -22,10 +22,12 @@ try:
     from accelerate import Accelerator
 
     from kramar.models import hub
+    from kramar.study.material import decode
 except ImportError:
     raise MissingExtra("train", "a study") from None
 
 if TYPE_CHECKING:
+    from kramar.jobs.run import RunFolder
     from kramar.models.weights import Located
     from kramar.study.settings import Setting
     from kramar.study.trial import Card
@@ -45,6 +47,22 @@ def sized(entries: Sequence[Entry], settings: Sequence[Setting], size: int | Non
                 f"{one.architecture.name} takes photos of at least {smallest} pixels, and these have {median} "
                 f"(median of their short sides); leave it out, or enlarge them with --size {smallest}"
             )
+
+
+def readable(
+    gathered: Gathered, rules: Sequence[ResizeRule], source: Path, run: RunFolder, *, strict: bool
+) -> tuple[list[Entry], list[LeftOut]]:
+    """The photos that can be read, their squares by all ``rules`` in the cache, and those that cannot be.
+
+    Raises DataError where there are none, and with ``strict`` where one of them could be mended.
+    """
+    with run.room("decoding"):
+        entries, unreadable = decode(gathered.entries, rules, run)
+    if strict:
+        refuse(unreadable, source)
+    if not entries:
+        raise DataError(f"{source}: none of the photos can be read, the first: {unreadable[0].detail}")
+    return entries, unreadable
 
 
 def device() -> Accelerator:

@@ -22,6 +22,7 @@ from kramar.config import (
     parse_duration,
 )
 from kramar.data import manifest, split
+from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
 from kramar.errors import DataError
@@ -84,7 +85,7 @@ def train(
         FailedError: the machine said no (disk full, not writable).
     """
     config = TrainConfig(
-        budget=parse_duration(budget) if isinstance(budget, str) else float(budget),
+        budget=parse_duration(budget),
         backbone=backbone,
         seed=seed,
         strict=strict,
@@ -102,7 +103,7 @@ def train(
         "--backbone": config.backbone,
         "--seed": str(config.seed),
         "--strict": str(config.strict),
-        "--columns": ",".join(f"{ours}={theirs}" for ours, theirs in sorted(config.columns.items())),
+        "--columns": spelt(config.columns),
     }
     done = finished(folder, options, gathered.fingerprint)
     if done is not None:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from kramar.config import (
     parse_duration,
     whole_number,
 )
+from kramar.data.columns import spelt
 from kramar.jobs.gather import gather
-from kramar.jobs.run import holds, name_of
+from kramar.jobs.run import Finished, holds, name_of
 from kramar.jobs.search_run import FILES, SearchRun, read, require_validation
 from kramar.jobs.shared import joined
 from kramar.jobs.study import sized
@@ -39,29 +40,13 @@ from kramar.study.search_start import start
 from kramar.study.settings import NO_TRANSFER
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """A finished search.
-
-    Attributes:
-        path: the run folder.
-        record: everything in its ``run.json``.
-        was_finished: whether it was found finished, so that nothing was done.
-    """
-
-    path: Path
-    record: SearchRecord
-    was_finished: bool = False
+class Tuning(Finished[SearchRecord]):
+    """A finished search."""
 
     @property
     def best(self) -> Path:
         """The best recipe, as ``--config`` takes it."""
         return self.path / "best.toml"
-
-    @property
-    def report(self) -> Path:
-        """The report, one self-contained HTML file."""
-        return self.path / "report.html"
 
     @cached_property
     def model(self) -> Model:
@@ -116,7 +101,7 @@ def tune(
         FailedError: the machine said no.
     """
     options = TrainConfig(
-        budget=parse_duration(budget) if isinstance(budget, str) else float(budget),
+        budget=parse_duration(budget),
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),
@@ -143,7 +128,7 @@ def tune(
         "--config": str(config or ""),
         "--seed": str(options.seed),
         "--strict": str(strict),
-        "--columns": ",".join(f"{ours}={theirs}" for ours, theirs in sorted(options.columns.items())),
+        "--columns": spelt(options.columns),
         # What --config had in it.
         "recipe": json.dumps(asdict(base.recipe)),
     }

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kramar.errors import InputError
+from kramar.files import sha256
 from kramar.models.architectures import ARCHITECTURES, HALF
-from kramar.models.weights import in_package, sha256
+from kramar.models.weights import in_package
 from kramar.records import ResizeRule
 
 

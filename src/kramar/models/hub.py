@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import importlib
 import re
 import shutil
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kramar.errors import FailedError, InputError, KramarError, MissingExtra
-from kramar.files import make_folder, output_error, remove_leftovers, replacing
+from kramar.files import make_folder, output_error, remove_leftovers, replacing, sha256
 from kramar.models import download, weights
 from kramar.models.architectures import ARCHITECTURES, Architecture
 from kramar.progress import Advance, Progress
@@ -202,12 +201,11 @@ def _fetch_into(
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise output_error(path, error) from error
         raise FailedError(_unreachable(architecture, found, path, base, error)) from error
-    with came.path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if not came.promised or not sha256.startswith(came.promised):
+    digest = sha256(came.path)
+    if not came.promised or not digest.startswith(came.promised):
         raise FailedError(
             f"{architecture.name}: {came.address}: expected the SHA-256 {came.promised[:16] or 'of its server'}, found "
-            f"{sha256[:16]}: damaged or changed on its way; nothing of it was kept, fetch it again"
+            f"{digest[:16]}: damaged or changed on its way; nothing of it was kept, fetch it again"
         )
     stored = _tensors(architecture, came)
     weights.check(architecture, stored, came.address)
@@ -215,7 +213,7 @@ def _fetch_into(
         "format": "pt",
         weights.SOURCE: came.address,
         weights.LICENCE: found.licence or "unknown",
-        weights.SOURCE_SHA256: sha256,
+        weights.SOURCE_SHA256: digest,
         weights.CONTENT: weights.content(stored),
     }
     with replacing(path) as temporary:

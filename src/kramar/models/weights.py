@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kramar.config import cache_folder
 from kramar.errors import FailedError, InputError, MissingExtra
+from kramar.files import sha256
 from kramar.models.architectures import Architecture
 from kramar.records import Record
 
@@ -202,12 +203,6 @@ def _installed_digest(architecture: Architecture, path: Path) -> str:
         if file.name == path.name and file.hash is not None and file.hash.mode == "sha256":
             return base64.urlsafe_b64decode(file.hash.value + "=").hex()
     return ""
-
-
-def sha256(path: Path) -> str:
-    """Of the file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(architecture: Architecture, located: Located) -> dict[str, Tensor]:

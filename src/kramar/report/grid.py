@@ -23,7 +23,7 @@ from kramar.report.variants import (
     variants,
     ways,
 )
-from kramar.report.wording import PART_NAMES, counted, headline, rate, size, unit
+from kramar.report.wording import DRAWN, PART_NAMES, counted, headline, rate, size, unit
 from kramar.study.pictures import Pictures, words
 from kramar.study.records import GridRecord, TrialRecord
 from kramar.study.settings import FROZEN_VIEWS
@@ -165,11 +165,7 @@ def cautions(record: GridRecord) -> list[str]:
             f"see what was left out."
         )
     if part == "test" and record.data.split_from == "kramar":
-        found.append(
-            "The test photos are a random draw from these photos. Where the same item or shelf was photographed "
-            "several times, and for photos from another place, every variant will do worse on new photos: name the "
-            "products in a column 'product', or set aside test photos of your own."
-        )
+        found.append(DRAWN)
     if part == "val":
         found.append(
             "Nothing was tested: no test photos were set aside. The figures are from the validation photos, which "

@@ -14,7 +14,7 @@ from kramar.records import ClassScore, Mistake, RunRecord
 from kramar.report import charts
 from kramar.report.album import Album, shelves
 from kramar.report.confusion import heat_map
-from kramar.report.wording import FILTERS, PART_NAMES, STEPS, count, counted, headline, name, unit
+from kramar.report.wording import DRAWN, FILTERS, PART_NAMES, STEPS, count, counted, headline, name, unit
 
 try:
     import jinja2
@@ -141,11 +141,7 @@ def cautions(record: RunRecord) -> list[str]:
     found = list(record.data.warnings)
     part = scored_part(record)
     if part == "test" and record.data.split_from == "kramar":
-        found.append(
-            "The test photos are a random draw from these photos. Where the same item or shelf was photographed "
-            "several times, and for photos from another place, new photos will do worse: name the products in a column "
-            "'product', or set aside test photos of your own."
-        )
+        found.append(DRAWN)
     if part == "val":
         found.append(
             "Nothing was tested: no test photos were set aside. The figures are from the validation photos, "

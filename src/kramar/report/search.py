@@ -7,15 +7,12 @@ from typing import Any
 
 from kramar.records import Estimate
 from kramar.report import search_charts as charts
-from kramar.report.grid import points, probability, values
+from kramar.report.grid import PRINTED, points, probability, values
 from kramar.report.page import METRICS, TOP5_CLASSES, UNPRINTABLE, templates
 from kramar.report.variants import Way
-from kramar.report.wording import PART_NAMES, counted
+from kramar.report.wording import DRAWN, PART_NAMES, counted
 from kramar.study.records import ComparisonRecord
 from kramar.study.search_records import SearchRecord, Tried
-
-# Folded lists of at most this many rows are unfolded on paper.
-PRINTED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +133,7 @@ def cautions(record: SearchRecord) -> list[str]:
     if len(record.trials) < record.asked:
         found.append(f"The budget had room for {len(record.trials)} of the {record.asked} trials that were asked for.")
     if "test" in record.metrics and record.data.split_from == "kramar":
-        found.append(
-            "The test photos are a random draw from these photos. Where the same item or shelf was photographed "
-            "several times, and for photos from another place, the model will do worse on new photos: name the "
-            "products in a column 'product', or set aside test photos of your own."
-        )
+        found.append(DRAWN)
     if "test" not in record.metrics:
         found.append(
             "Nothing was tested: no test photos were set aside. The figures are from the validation photos, which "

@@ -35,6 +35,12 @@ STEPS = {
     "these photos.",
 }
 SPLITS = {"kramar": "a random draw by kramar", "table": "the table", "folders": "the folders' names"}
+# Of test photos that kramar drew itself.
+DRAWN = (
+    "The test photos are a random draw from these photos. Where the same item or shelf was photographed several times, "
+    "and for photos from another place, new photos will do worse: name the products in a column 'product', or set "
+    "aside test photos of your own."
+)
 # From so many photos on is a share worth telling of a thousand; below, its interval is many times wider.
 THOUSAND = 1000
 

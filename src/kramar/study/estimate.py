@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from kramar.models import squares
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
-from kramar.study import trial
+from kramar.study import speed, trial
 from kramar.study.material import Material
 from kramar.study.settings import FROZEN_VIEWS, Setting
 from kramar.training import augment, loop
@@ -20,10 +20,9 @@ from kramar.training.photos import PhotoBatches
 
 # Each measurement takes this long, after the first steps, in which libraries choose their kernels.
 PROBE_SECONDS = 2.5
-_WARM_STEPS = 2
-# Exporting took 2.1 s for 64 layers (squeezenet1_1), 9.9 s for 214 (efficientnet_lite0), 16.9 s for 427
-# (densenet121); a step of the layers on a frozen body 1 ms; intervals and the file's own speed 3 s.
-_EXPORT_SECONDS, _EXPORT_SECONDS_A_LAYER = 1.0, 0.04
+# Exporting took 2.5 s for 55 layers (squeezenet1_1), 11.0 s for 200 (efficientnet_lite0), 19.8 s for 372 (densenet121)
+# and 32.2 s for 612 (densenet201); a step of the layers on a frozen body 1 ms; intervals and the file's own speed 3 s.
+_EXPORT_SECONDS, _EXPORT_SECONDS_A_LAYER = 1.0, 0.05
 _HEAD_STEP_SECONDS = 1e-3
 _OTHER_SECONDS = 3.0
 
@@ -102,22 +101,16 @@ class Estimator:
         steps = (batch for epoch in itertools.count() for batch in batches.epoch(epoch))
         began, done = 0.0, 0
         for number, (images, truth) in enumerate(steps):
-            if number == _WARM_STEPS:
+            if number == speed.WARM_STEPS:
                 began, done = time.perf_counter(), 0
             self._accelerator.backward(loss(network, images, truth))
             optimiser.step()
             optimiser.zero_grad()
             done += len(truth)
-            if number > _WARM_STEPS and time.perf_counter() - began > PROBE_SECONDS:
+            if number > speed.WARM_STEPS and time.perf_counter() - began > PROBE_SECONDS:
                 break
         return done / (time.perf_counter() - began)
 
     def _looking(self, setting: Setting, network: Network) -> float:
         photos = squares.squares(self._material.parts["train"][: trial.TOGETHER], setting.architecture.resize)
-        network.eval()
-        trial.answer(network, photos)
-        began, done = time.perf_counter(), 0
-        while time.perf_counter() - began < PROBE_SECONDS / 2:
-            trial.answer(network, photos)
-            done += len(photos)
-        return done / (time.perf_counter() - began)
+        return speed.look(network, photos, PROBE_SECONDS / 2)

@@ -76,5 +76,5 @@ class GridRecord(Record):
     tests: list[ComparisonRecord]
     left_out_trials: list[str] = Field(default_factory=list)
     estimate: dict[str, float]
-    seconds: dict[str, float]
+    seconds: dict[str, float | dict[str, float]]
     peak_memory_bytes: int

@@ -174,8 +174,6 @@ class Search:
             progress.say(f"Trial {claim.number}: {outcome}")
             return outcome
         finally:
-            # It would keep every trial's network to the end.
-            accelerator.free_memory()
             claim.lock.release()
 
     def _words(self, claim: Claim) -> str:

@@ -93,7 +93,6 @@ class Final:
             return one.outcome
         progress.say(f"Trial {one.number} in full: {self._epochs} epochs")
         trained = trial.train(self.setting(one), material, accelerator, progress, checkpoint=place / CHECKPOINT)
-        accelerator.free_memory()
         return Outcome.of("complete", trained.epochs, trained.seconds)
 
     def _tests(self, chosen: int, models: dict[int, TrialRecord], material: Material) -> list[ComparisonRecord]:

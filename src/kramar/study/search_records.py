@@ -118,5 +118,5 @@ class SearchRecord(Record):
     model: ModelRecord
     metrics: dict[str, Metrics]
     estimate: dict[str, float]
-    seconds: dict[str, float]
+    seconds: dict[str, float | dict[str, float]]
     peak_memory_bytes: int

@@ -11,7 +11,7 @@ from kramar.config import whole_number
 from kramar.errors import InputError
 from kramar.models import architectures, weights
 from kramar.study import recipe_file
-from kramar.study.settings import HEAD_LAYERS, NO_TRANSFER, REGIMES, TRANSFERS, Setting, default_recipe
+from kramar.study.settings import HEAD_LAYERS, NO_TRANSFER, REGIMES, Setting, default_recipe, require_transfer
 
 
 def start(
@@ -25,8 +25,7 @@ def start(
     seed: int,
 ) -> Setting:
     """Where the search starts. Raises InputError for whatever is wrong with what was asked, before any work."""
-    if transfer not in TRANSFERS:
-        raise InputError(f"--transfer: expected {' or '.join(TRANSFERS)}, found {transfer!r}")
+    require_transfer(transfer, head_layers or ())
     found = architectures.find(architecture, "--architecture").at(size)
     regime = regime or ("weights+augment" if found.stock else "scratch+augment")
     if regime not in REGIMES:
@@ -39,10 +38,6 @@ def start(
         raise InputError(
             f"--head-layers: layers go on top of a frozen body (--transfer frozen), found {regime}"
             + ("" if way == NO_TRANSFER else f" with --transfer {way}")
-        )
-    if any(width < 1 for width in head_layers or ()):
-        raise InputError(
-            f"--head-layers: expected widths of at least 1, found {', '.join(map(str, head_layers or ()))}"
         )
     layers = HEAD_LAYERS if head_layers is None else tuple(head_layers)
     setting = Setting(found, regime, way, default_recipe(found, regime, way, layers), seed)

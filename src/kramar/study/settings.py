@@ -104,6 +104,14 @@ def parse_head_layers(text: str) -> tuple[int, ...]:
     return tuple(whole_number(width, "--head-layers", 1) for width in text.split(","))
 
 
+def require_transfer(transfer: str, head_layers: Sequence[int]) -> None:
+    """Raise InputError for an unknown way, or for layers that no network can have."""
+    if transfer not in TRANSFERS:
+        raise InputError(f"--transfer: expected {' or '.join(TRANSFERS)}, found {transfer!r}")
+    if any(width < 1 for width in head_layers):
+        raise InputError(f"--head-layers: expected widths of at least 1, found {', '.join(map(str, head_layers))}")
+
+
 def default_recipe(
     architecture: Architecture, regime: str, transfer: str, head_layers: tuple[int, ...] = HEAD_LAYERS
 ) -> Recipe:

@@ -214,13 +214,13 @@ def train(
     return metered.timed
 
 
-def look(network: Network, photos: Sequence[Pixels]) -> float:
-    """Photos a second of forward passes in float32, from photos in memory to logits in memory."""
+def look(network: Network, photos: Squares, seconds: float) -> float:
+    """Photos a second of forward passes in float32 for ``seconds``, from photos in memory to logits in memory."""
     network.eval()
     for _ in range(WARM_STEPS):
         trial.answer(network, photos)
     began, done, took = time.perf_counter(), 0, 0.0
-    while not done or took < PROBE_SECONDS:
+    while not done or took < seconds:
         trial.answer(network, photos)
         done += len(photos)
         took = time.perf_counter() - began

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,13 +83,15 @@ def fit(
     """
     optimiser = build_optimiser(model, recipe, body)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(recipe, len(batches)))
-    running = accelerator.prepare(model)
-    stepping = accelerator.prepare(optimiser)
-    average = _average(model, recipe.ema)
-    judged: nn.Module = average.module if average is not None else model
-    state = Checkpoint(checkpoint, model, average, optimiser, schedule)
-    state.restore()
-    with torch.random.fork_rng(), progress.stage("Training", recipe.epochs * len(batches)) as advance:
+    with (
+        _prepared(accelerator, model, optimiser) as (running, stepping),
+        torch.random.fork_rng(),
+        progress.stage("Training", recipe.epochs * len(batches)) as advance,
+    ):
+        average = _average(model, recipe.ema)
+        judged: nn.Module = average.module if average is not None else model
+        state = Checkpoint(checkpoint, model, average, optimiser, schedule)
+        state.restore()
         advance(len(state.epochs) * len(batches))
         for number in range(len(state.epochs), recipe.epochs):
             if recipe.patience and state.since_best >= recipe.patience:
@@ -124,8 +127,19 @@ def fit(
             if accelerator.is_main_process:
                 state.save()
             after_epoch(state.epochs)
-    state.load_best()
+        state.load_best()
     return state.epochs
+
+
+@contextmanager
+def _prepared(
+    accelerator: Accelerator, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
+    """Both as the devices have them; accelerate lets go of them afterwards, or it would keep every one there was."""
+    try:
+        yield accelerator.prepare(model), accelerator.prepare(optimiser)
+    finally:
+        accelerator.free_memory()
 
 
 def cross_entropy(smoothing: float) -> Loss:
