@@ -9,6 +9,8 @@ NAMES = (
     "main_job",
     "kills",
     "parity",
+    "whitening",
+    "coverage",
     "base_install",
     "fresh_clone",
     "grid",

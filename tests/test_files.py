@@ -1,6 +1,7 @@
 import errno
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,24 @@ def test_a_folder_is_made_and_proved(tmp_path: Path) -> None:
     make_folder(folder)
     make_folder(folder)
     assert names(folder) == []
+
+
+def test_a_folder_is_proved_while_others_tidy_it(tmp_path: Path) -> None:
+    enough = threading.Event()
+
+    def tidy() -> None:
+        while not enough.is_set():
+            remove_leftovers(tmp_path)
+
+    others = threading.Thread(target=tidy)
+    others.start()
+    try:
+        for _ in range(500):
+            make_folder(tmp_path)
+    finally:
+        enough.set()
+        others.join()
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("inside", ["", "b"])

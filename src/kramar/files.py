@@ -67,8 +67,10 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".probe.", suffix=".tmp", dir=path):
-            pass
+        handle, probe = tempfile.mkstemp(prefix=".probe.", suffix=".tmp", dir=path)
+        os.close(handle)
+        # A process that tidies the same folder may have been quicker.
+        Path(probe).unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path, error) from error
 
