@@ -22,8 +22,6 @@ PIXELS = 75
 THESIS = "convnet,densenet121,inception_v3,squeezenet1_1,mobilenet_v1,efficientnet_lite0"
 WITH_WEIGHTS = "squeezenet1_1,mobilenet_v2,efficientnet_lite0"
 MINUTES = 40
-# Of the 30 that a network from scratch has by default: what two kills repeat must fit too.
-EPOCHS = 22
 # Of the expected time, when it is killed.
 KILLED_AT = (0.2, 0.6)
 LEFT = ("run.json", "report.html", "comparison.csv", "tests.csv", "curves.csv", "manifest.parquet")
@@ -49,7 +47,6 @@ def main() -> None:
     table, cache, out = groups(folder / "groups.csv"), folder / "cache", folder / "grid"
     common = ("compare", str(table), "--size", str(PIXELS), "--seeds", "1", "--budget", f"{MINUTES}m")
     grid = (*common, "--architectures", THESIS, "--regimes", "scratch+augment", "--out", str(out))
-    grid = (*grid, "--epochs", str(EPOCHS))
     began, kept = time.monotonic(), []
     for share in KILLED_AT:
         with subprocess.Popen([KRAMAR, *grid], env=environment(cache), stderr=subprocess.DEVNULL) as process:

@@ -1,5 +1,7 @@
 """What the machine tells of itself."""
 
+import mmap
+import platform
 import subprocess
 import sys
 
@@ -29,3 +31,42 @@ def test_the_machine_says_what_it_is() -> None:
     said = machine.describe()
     assert said["cores"] >= 1
     assert said["system"]
+
+
+# Takes and gives back the same large block; how often the system had to find a page for it.
+FAULTS = """
+import ctypes, resource, sys
+from kramar.machine import kept_memory
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes, libc.memset.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def faults(size=64 << 20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(size)
+    libc.memset(block, 1, size)
+    libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+print(faults(), faults())
+with kept_memory():
+    with kept_memory():
+        faults()
+    print(faults(), faults())
+    print(held())
+print(held())
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_memory_is_kept_for_the_next_step_and_given_back_at_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    before, during, (within,), (afterwards,), after = (
+        [int(n) for n in line.split()] for line in done.stdout.split("\n")[:-1]
+    )
+    pages = (64 << 20) // mmap.PAGESIZE
+    assert min(before) > pages / 2
+    assert max(during) < pages / 10
+    assert within - afterwards > 60e6, "freed, and given back when the outer block ends"
+    assert min(after) > pages / 2

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import platform
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from kramar.config import cores
+
+# glibc's options (malloc.h): what is mapped by itself and when the top of the heap is given back. The second are what
+# a process comes to by itself once it has freed a large block.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20}
+_GIVE_BACK = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20, _TOP_PAD: 128 << 10}
+
+
+class _Keeping:
+    """How many blocks keep memory now."""
+
+    def __init__(self) -> None:
+        self.lock, self.blocks = threading.Lock(), 0
+
+
+_keeping = _Keeping()
 
 
 def describe() -> dict[str, str | int]:
@@ -46,6 +66,42 @@ def peak_memory() -> int:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         own = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
     return unit * (own + children)
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """In the block, keep what is freed for what is asked for next, instead of giving it back to the system.
+
+    Each step of a training asks for the same large blocks. glibc has each of them mapped anew, and the system clears it
+    page by page, which took two fifths of a step: on two cores, EfficientNet-Lite0 learns from 26.1 photos/s of 192
+    pixels instead of 15.9 (``benchmarks/training_speed.py``). Where there is no glibc, nothing changes.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    with _keeping.lock:
+        _keeping.blocks += 1
+        if _keeping.blocks == 1:
+            for option, value in _KEEP.items():
+                libc.mallopt(option, value)
+    try:
+        yield
+    finally:
+        with _keeping.lock:
+            _keeping.blocks -= 1
+            if not _keeping.blocks:
+                for option, value in _GIVE_BACK.items():
+                    libc.mallopt(option, value)
+                libc.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None)
 
 
 def energy_joules() -> float | None:

@@ -147,6 +147,7 @@ class _Run:
         self.rows: list[SpeedRecord] = []
         self.left_out: list[str] = []
 
+    @machine.kept_memory()
     def measure(self, end: float, budget: str) -> None:
         """Measure every processor until ``end``; each has the same share of the time."""
         processors = speed.processors()

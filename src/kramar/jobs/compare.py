@@ -192,6 +192,7 @@ class _Comparison:
         self._gathered, self._run = gathered, run
         self._left_out = list(gathered.left_out)
 
+    @machine.kept_memory()
     def finish(self, chosen: Mapping[str, str]) -> Grid:
         """Go through all trials that the budget has room for."""
         run, options = self._run, self._options

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kramar import machine
 from kramar.config import TrainConfig, duration
 from kramar.data import manifest
 from kramar.data.manifest import Entry
@@ -64,6 +65,7 @@ class SearchRun:
         self._gathered, self._run = gathered, run
         self._left_out = list(gathered.left_out)
 
+    @machine.kept_memory()
     def finish(self, chosen: Mapping[str, str]) -> SearchRecord:
         """Do trials while there are any to do; whoever comes first then tests the winner and reports."""
         run = self._run
