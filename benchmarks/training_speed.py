@@ -2,7 +2,8 @@
 
 The reference is timm's ``train.py`` (torchvision's ``references/classification`` takes the same steps): the library's
 own network, timm's own collation and prefetcher, SGD with momentum, the loss read each step, in whichever of its CPU
-settings is fastest here. Its steps and kramar's take turns, so that whatever else the machine does meets both alike.
+settings is fastest here. Its steps and kramar's take turns, so that whatever else the machine does meets both alike,
+each in a process of its own, since kramar's keeps its memory from step to step (`kramar.machine.kept_memory`).
 fastai's is a batch of its ``Learner`` with its defaults, on the same photos, in turns with kramar's steps too.
 fastai is no part of kramar's environment (``pip install fastai`` beside it); without it that column stays empty.
 
@@ -12,6 +13,7 @@ fastai is no part of kramar's environment (``pip install fastai`` beside it); wi
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,7 @@ from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from kramar import machine
 from kramar.models.architectures import ARCHITECTURES, Architecture, find
 from kramar.models.networks import Network
 from kramar.progress import Silent
@@ -172,12 +175,64 @@ _TRIES = 4
 QUICK = Effort(6.0, 6)
 
 
+class Elsewhere:
+    """Another loop in a process of its own, which takes a step when it is asked to."""
+
+    def __init__(self, kind: str, architecture: Architecture) -> None:
+        """``kind`` is ``reference`` or ``fastai``; ``way`` is its setting, empty where that library is not there."""
+        size = architecture.resize.size
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.training_speed", "--serve", kind]
+        name = architecture.name.partition("@")[0]
+        self._process = subprocess.Popen(
+            [*command, f"{name}@{size}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.way = self._answer()
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("step\n")
+        return float(self._answer())
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the other loop's process ended before it should")
+        return line.strip()
+
+
+def serve(kind: str, architecture: Architecture) -> None:
+    """Take a step of the other loop for each line that comes in; the first line that goes out is its setting."""
+    noise = Noise(architecture.resize.size)
+    with speed.alone(CPU):
+        if kind == "reference":
+            way, step = fastest(architecture, noise)
+            print(way.name, flush=True)
+        else:
+            found = fastai_step(architecture, noise)
+            print("defaults" if found else "", flush=True)
+            if found is None:
+                return
+            step = found
+        for _ in sys.stdin:
+            print(seconds(step), flush=True)
+
+
 @dataclass
 class Turns:
     """kramar's batches; between two of its steps, the other loop takes one of its own. Both are timed."""
 
     batches: loop.Batches
-    other: Step
+    other: Elsewhere
     effort: Effort
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
@@ -198,7 +253,7 @@ class Turns:
             batch = next(batches)
             yield batch
             took = time.perf_counter() - start
-            theirs = seconds(self.other)
+            theirs = self.other.step()
             if turn >= speed.WARM_STEPS:
                 self.ours.append(took)
                 self.theirs.append(theirs)
@@ -206,7 +261,7 @@ class Turns:
                 return
 
 
-def take_turns(architecture: Architecture, noise: Noise, accelerator: Any, other: Step, effort: Effort) -> Turns:
+def take_turns(architecture: Architecture, noise: Noise, accelerator: Any, other: Elsewhere, effort: Effort) -> Turns:
     """kramar's loop and another, step by step."""
     turns = Turns(batches_of(noise, accelerator), other, effort)
     loop.fit(
@@ -272,22 +327,28 @@ def main(arguments: Sequence[str] = ()) -> None:
     print(f"{CPU.name}, {CPU.threads} threads, torch {torch.__version__}; batches of {RECIPE.batch}\n")
     print("| architecture | pixels | kramar | reference | in its best setting | ratio | ratio to fastai | |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    with speed.alone(CPU) as accelerator:
+    with speed.alone(CPU) as accelerator, machine.kept_memory():
         for name in names:
             found = find(name)
             depthwise = found.family in DEPTHWISE
             architecture = found if "@" in name else found.at(SIZES.get(name, DEPTHWISE_SIZE if depthwise else SIZE))
             noise = Noise(architecture.resize.size)
-            way, other = fastest(architecture, noise)
-            turns = take_turns(architecture, noise, accelerator, other, effort)
-            step = fastai_step(architecture, noise) if depthwise else None
-            fastai = take_turns(architecture, noise, accelerator, step, effort).ratio if step else None
+            with Elsewhere("reference", architecture) as other:
+                way, turns = other.way, take_turns(architecture, noise, accelerator, other, effort)
+            fastai = None
+            if depthwise:
+                with Elsewhere("fastai", architecture) as other:
+                    if other.way:
+                        fastai = take_turns(architecture, noise, accelerator, other, effort).ratio
             met = turns.ratio >= ASKED and (fastai is None or fastai >= ASKED_OF_FASTAI)
             ours, theirs = (f"{RECIPE.batch / median(took):.1f}" for took in (turns.ours, turns.theirs))
-            cells = [found.family, architecture.resize.size, ours, theirs, way.name, f"{turns.ratio:.3f}"]
+            cells = [found.family, architecture.resize.size, ours, theirs, way, f"{turns.ratio:.3f}"]
             cells += ["" if fastai is None else f"{fastai:.2f}", "ok" if met else "MISS"]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], find(sys.argv[3]))
+    else:
+        main(sys.argv[1:])
