@@ -15,6 +15,7 @@ NAMES = (
     "fresh_clone",
     "grid",
     "cifar10",
+    "compiled",
     "training_speed",
     "tune_studies",
 )
