@@ -28,7 +28,7 @@ def measure(name: str, *, compiled: bool) -> tuple[float, float]:
     architecture = find(name)
     size = architecture.resize.size
     network = networks.build(architecture, CLASSES, Top(), 0).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     model: Any = torch.compile(network) if compiled else network
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
     images, truth = torch.randint(0, 256, (BATCH, size, size, 3)).byte(), torch.randint(0, CLASSES, (BATCH,))
@@ -47,11 +47,15 @@ def measure(name: str, *, compiled: bool) -> tuple[float, float]:
 @machine.kept_memory()
 def main(names: Sequence[str] = ()) -> None:
     """A line an architecture."""
-    print("| architecture | as it is | compiled | gain | start, as it is | start, compiled |\n|---|---|---|---|---|---|")
+    print(
+        "| architecture | as it is | compiled | gain | start, as it is | start, compiled |\n|---|---|---|---|---|---|"
+    )
     for name in names or ARCHITECTURES:
         plain, start = measure(name, compiled=False)
         fast, longer = measure(name, compiled=True)
-        print(f"| {name} | {plain:.1f} | {fast:.1f} | {fast / plain:.2f} | {start:.0f} s | {longer:.0f} s |", flush=True)
+        print(
+            f"| {name} | {plain:.1f} | {fast:.1f} | {fast / plain:.2f} | {start:.0f} s | {longer:.0f} s |", flush=True
+        )
 
 
 if __name__ == "__main__":

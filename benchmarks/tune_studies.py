@@ -22,10 +22,10 @@ TRIALS, MINUTES = 30, 30
 # Sizes and epochs at which two cores have time for 30 trials in half an hour: photos of 32 pixels gain little from
 # 224.
 STUDIES = {
-    "convnet:scratch+augment": ("convnet", "scratch+augment", ("--size", "32", "--epochs", "10")),
+    "convnet:scratch+augment": ("convnet:width=32", "scratch+augment", ("--size", "32", "--epochs", "10")),
     "squeezenet1_1:weights": ("squeezenet1_1", "weights", ("--size", "96")),
     "squeezenet1_1:weights+augment": ("squeezenet1_1", "weights+augment", ("--size", "96")),
-    "squeezenet1_1:scratch+augment": ("squeezenet1_1", "scratch+augment", ("--size", "48", "--epochs", "10")),
+    "squeezenet1_1:scratch+augment": ("squeezenet1_1", "scratch+augment", ("--size", "48", "--epochs", "6")),
 }
 
 
