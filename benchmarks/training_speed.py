@@ -33,7 +33,8 @@ from kramar.models.networks import Network
 from kramar.progress import Silent
 from kramar.study import speed
 from kramar.study.speed import CLASSES, Noise
-from kramar.training import loop
+from kramar.training import loop, losses
+from kramar.training.losses import Target
 from kramar.training.recipe import Recipe
 
 # Small, so that a step takes a second or less; at the size of DESIGN's first measurements where fastai is compared.
@@ -245,7 +246,7 @@ class Turns:
         """kramar's speed by the other's: of neighbouring steps, since they met the same machine."""
         return median(theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True))
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
         began = time.perf_counter()
         batches = iter(self.batches.epoch(number))
         for turn in itertools.count():
@@ -270,7 +271,7 @@ def take_turns(architecture: Architecture, noise: Noise, accelerator: Any, other
         lambda _: None,
         RECIPE,
         seed=0,
-        loss=loop.cross_entropy(RECIPE.label_smoothing),
+        loss=losses.of(RECIPE),
         accelerator=accelerator,
         progress=Silent(),
     )

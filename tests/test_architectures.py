@@ -16,7 +16,8 @@ from kramar.models.networks import ACTIVATIONS, Top
 from kramar.progress import Silent
 from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
-from kramar.training.loop import cross_entropy
+from kramar.training import losses
+from kramar.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +55,7 @@ def test_every_architecture_learns_and_its_file_is_verified(name: str, tmp_path:
     images = torch.randint(0, 256, (4, *[architecture.resize.size] * 2, 3), dtype=torch.uint8, generator=drawn)
     before = [parameter.detach().clone() for parameter in network.parameters()]
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
-    cross_entropy(0.0)(network.train(), images, torch.tensor([0, 1, 2, 0])).backward()
+    losses.of(Recipe(label_smoothing=0))(network.train(), images, torch.tensor([0, 1, 2, 0])).backward()
     optimiser.step()
     moved = [bool((old != new).any()) for old, new in zip(before, network.parameters(), strict=True)]
     assert all(parameter.grad is not None for parameter in network.parameters())

@@ -14,7 +14,7 @@ from kramar.models.architectures import find
 from kramar.models.networks import Network, Top
 from kramar.progress import Silent
 from kramar.records import Epoch
-from kramar.training import loop
+from kramar.training import loop, losses
 from kramar.training.augment import POLICIES
 from kramar.training.photos import PhotoBatches, Shuffled
 from kramar.training.recipe import Recipe
@@ -60,12 +60,12 @@ def trained(
         accelerator=accelerator,
     )
     images = torch.from_numpy(np.stack([Photos()[i] for i in range(24)]))
-    losses = iter(judged or [])
+    given = iter(judged or [])
 
     def judge(model: nn.Module) -> tuple[float, float]:
         logits = model(images)
         loss = nn.functional.cross_entropy(logits, torch.tensor(TRUTH[:24])).item()
-        return next(losses, loss), (logits.argmax(1) == torch.tensor(TRUTH[:24])).float().mean().item()
+        return next(given, loss), (logits.argmax(1) == torch.tensor(TRUTH[:24])).float().mean().item()
 
     def after(epochs: Sequence[Epoch]) -> None:
         if len(epochs) == die_after:
@@ -77,7 +77,7 @@ def trained(
         judge,
         recipe,
         seed=3,
-        loss=loop.cross_entropy(0.1),
+        loss=losses.of(recipe),
         accelerator=accelerator,
         progress=Silent(),
         checkpoint=checkpoint,
@@ -140,7 +140,7 @@ def test_training_leaves_torch_s_own_draws_alone() -> None:
 def test_biases_and_norms_do_not_decay_and_the_body_learns_slower() -> None:
     network = networks.build(ARCHITECTURE, 3, Top(), 0)
     recipe = Recipe(learning_rate=0.1, body_rate=0.25, weight_decay=0.3)
-    groups = loop.build_optimiser(network, recipe, network.body).param_groups
+    groups = loop.build_optimiser(network, recipe, [network.body]).param_groups
     assert {(group["params"][0].ndim > 1, group["lr"], group["weight_decay"]) for group in groups} == {
         (True, 0.025, 0.3),
         (False, 0.025, 0.0),

@@ -23,11 +23,11 @@ from kramar.records import DataRecord, Epoch, Estimate, LeftOut, Metrics, Verifi
 from kramar.report import grid_charts as charts
 from kramar.report.grid import points, render_grid
 from kramar.report.variants import Paired, Variant, by_architecture, picks, variants
-from kramar.study.material import Material
 from kramar.study.pictures import SHOWN, Pictures, words
 from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
 from kramar.study.settings import NO_TRANSFER, REGIMES, Setting, default_recipe
 from kramar.training.augment import POLICIES
+from kramar.training.material import Material
 from pages import Reader, whole_page
 from report_records import HOSTILE, wilson
 from test_report import luminance

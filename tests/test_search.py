@@ -28,13 +28,13 @@ from kramar.models import architectures
 from kramar.progress import Silent
 from kramar.records import Epoch
 from kramar.study import trial
-from kramar.study.material import Material, decode
 from kramar.study.search import Search, write_trials
 from kramar.study.search_budget import Expected
 from kramar.study.search_optuna import importance, write_study
 from kramar.study.search_records import Outcome, Proposal
 from kramar.study.search_space import Space, own_activations
 from kramar.study.settings import NO_TRANSFER, REGIMES, Setting, default_recipe
+from kramar.training.material import Material, decode
 from kramar.training.recipe import Recipe
 
 EPOCHS = 6

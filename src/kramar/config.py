@@ -7,6 +7,7 @@ import operator
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +20,15 @@ DEFAULT_GRID_BUDGET = "2h"
 DEFAULT_SEEDS = 3
 DEFAULT_BENCHMARK_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
+DEFAULT_CACHE_SIZE = "2GB"
+# The ladder, the lowest first.
+RUNGS = ("head", "views", "tail", "whole", "distilled", "quantised")
 DEFAULT_SEED = 0
 DEFAULT_TOP = 5
 DEFAULT_TRIALS = 30
 DEFAULT_TUNE_BUDGET = "30m"
 LARGEST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn draws from
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -33,12 +38,19 @@ class TrainConfig:
 
     Attributes:
         budget: wall seconds for the whole command, summed over resumes.
+        max_size, max_latency: what the model file may be at most: bytes, and milliseconds for one ready photo.
+        cache_size: bytes that cached maps may take.
+        rungs: those that may be climbed.
         columns: names of the table's columns by kramar's names (``{"image": "photo"}``).
         strict: whether anything left out fails the run.
     """
 
     budget: float = field(default_factory=lambda: parse_duration(DEFAULT_BUDGET))
     backbone: str = DEFAULT_BACKBONE
+    max_size: float | None = None
+    max_latency: float | None = None
+    cache_size: float = field(default_factory=lambda: parse_size(DEFAULT_CACHE_SIZE, "--cache-size"))
+    rungs: tuple[str, ...] = RUNGS
     seed: int = DEFAULT_SEED
     strict: bool = False
     columns: dict[str, str] = field(default_factory=dict)
@@ -89,6 +101,41 @@ def duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds}s"
+
+
+def parse_size(text: str | float, option: str) -> float:
+    """Bytes in ``4.4MB``, ``2GB``, ``800kB`` (powers of ten) or a bare number of bytes.
+
+    Raises InputError for anything else, and for nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?b)?", str(text).strip().lower().replace(" ", ""))
+    size = float(found[1]) * _BYTES[found[2] or "b"] if found else 0.0
+    if not size:
+        raise InputError(f"{option}: expected a size such as 800kB, 4.4MB or 2GB, found {text!r}")
+    return size
+
+
+def parse_latency(text: str | float, option: str = "--max-latency") -> float:
+    """Milliseconds in ``20ms``, ``0.1s`` or a bare number of milliseconds.
+
+    Raises InputError for anything else, and for nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)?", str(text).strip().lower().replace(" ", ""))
+    latency = float(found[1]) * (1000.0 if found[2] == "s" else 1.0) if found else 0.0
+    if not latency:
+        raise InputError(f"{option}: expected a time for one photo such as 20ms, found {text!r}")
+    return latency
+
+
+def parse_rungs(text: str | Sequence[str]) -> tuple[str, ...]:
+    """The rungs in ``text``, separated by commas, from the lowest. Raises InputError for an unknown one."""
+    names = [name.strip() for name in (text.split(",") if isinstance(text, str) else text)]
+    for name in names:
+        if name not in RUNGS:
+            raise InputError(f"--rungs: expected some of {', '.join(RUNGS)}, found {name!r}")
+    if "head" not in names:
+        raise InputError(f"--rungs: expected head among them, which the others stand on; found {', '.join(names)}")
+    return tuple(rung for rung in RUNGS if rung in names)
 
 
 def cache_folder() -> Path:

@@ -161,15 +161,46 @@ class HeadRecord(Record):
     trials: list[Trial]
 
 
-class Rung(Record):
-    """One rung of the ladder: what it cost, what it gave, whether its model was kept and why."""
+class Gain(Record):
+    """Test accuracy of a rung's model minus that of ``rung``'s on the same photos, and whether that is chance.
+
+    ``p`` is of an exact paired test; ``adjusted`` after Holm's correction for all rungs of the run.
+    """
 
     rung: str
+    difference: Estimate
+    p: float
+    adjusted: float = 1.0
+
+
+class Rung(Record):
+    """One rung of the ladder: what it cost, what it gave, whether its model was kept and why.
+
+    ``key`` tells rungs of one name apart; ``reached_seconds`` are those of all rungs up to it, ``expected_seconds``
+    were said before it. ``gain`` is against the rung before, or the one that it is a smaller copy of.
+    """
+
+    rung: str
+    key: str = ""
+    backbone: str = ""
+    storage: str = "float32"
+    how: str = ""
     seconds: float
+    expected_seconds: float = 0.0
+    reached_seconds: float = 0.0
     val_accuracy: Estimate | None
+    test_accuracy: Estimate | None = None
+    gain: Gain | None = None
     bytes: int
     milliseconds: float
     kept: bool
+    why: str
+
+
+class SkippedRung(Record):
+    """A rung that was not climbed."""
+
+    rung: str
     why: str
 
 
@@ -199,6 +230,8 @@ class RunRecord(Record):
     calibration: list[CalibrationBin]
     verification: Verification
     ladder: list[Rung]
+    skipped: list[SkippedRung] = Field(default_factory=list)
+    limits: dict[str, float] = Field(default_factory=dict)
     seconds: dict[str, float | dict[str, float]]
     rates: dict[str, float]
     features: dict[str, str | int]

@@ -21,7 +21,16 @@ from kramar.cli.options import WHOLE, Columns, Data, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
 from kramar.cli.tune import tune
-from kramar.config import DEFAULT_BACKBONE, DEFAULT_BUDGET, DEFAULT_SEED, DEFAULT_TOP, parse_seed, whole_number
+from kramar.config import (
+    DEFAULT_BACKBONE,
+    DEFAULT_BUDGET,
+    DEFAULT_CACHE_SIZE,
+    DEFAULT_SEED,
+    DEFAULT_TOP,
+    RUNGS,
+    parse_seed,
+    whole_number,
+)
 from kramar.data.columns import parse_columns
 from kramar.errors import DataError, KramarError
 from kramar.files import output_error
@@ -119,9 +128,21 @@ def train(
     data: Data,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: kramar-runs/NAME_OF_DATA].")] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole command, such as 90s, 10m, 1h30m.")] = DEFAULT_BUDGET,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="<size>", help="The model file is at most so large, such as 4.4MB.")
+    ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="<time>", help="One ready photo takes at most so long here, such as 20ms.")
+    ] = None,
     backbone: Annotated[
         str, typer.Option(help=f"The network whose features are used: {', '.join(BACKBONES)}.")
     ] = DEFAULT_BACKBONE,
+    rungs: Annotated[
+        str, typer.Option(help="The rungs of the ladder that may be climbed, separated by commas.")
+    ] = ",".join(RUNGS),
+    cache_size: Annotated[
+        str, typer.Option(metavar="<size>", help="Cached maps take at most so much, such as 2GB.")
+    ] = DEFAULT_CACHE_SIZE,
     seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
@@ -140,7 +161,11 @@ def train(
             data,
             out,
             budget=budget,
+            max_size=max_size,
+            max_latency=max_latency,
             backbone=backbone,
+            rungs=rungs,
+            cache_size=cache_size,
             seed=parse_seed(seed),
             columns=parse_columns(columns),
             strict=strict,

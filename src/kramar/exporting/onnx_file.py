@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,21 @@ def write(
     photos: Sequence[Photo],
     source: npt.NDArray[np.floating],
     progress: Progress,
+    *,
+    weights: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Verification:
     """Write the model file and verify it on ``photos``, whose source probabilities are ``source`` ``[N, C]``.
 
-    It takes ``path``'s place only when it gives the source's label on every photo (a tie within the tolerance has
+    ``weights`` take the place of those of the same names in the converted backbone, where it was trained further. The
+    file takes ``path``'s place only when it gives the source's label on every photo (a tie within the tolerance has
     no label to give) and every probability within 1e-4. Raises ExportError otherwise.
     """
     with replacing(path) as temporary:
-        _put_head(converted, head, temporary)
+        if weights is not None:
+            from kramar.models.onnx_graph import set_weights
+
+            set_weights(converted, temporary, weights)
+        _put_head(converted if weights is None else temporary, head, temporary)
         finish(temporary, card)
         return verify(Model(temporary), photos, source, progress)
 
@@ -64,6 +71,15 @@ def verify(model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floatin
             f"{difference:.2g} in probability (at most {TOLERANCE:g}); it was not kept. Please report this"
         )
     return Verification(photos=len(ours), label_differences=differing, largest_difference=difference)
+
+
+def require_same(again: Scores, judged: Scores) -> None:
+    """Raise ExportError where a smaller file, opened again, does not give exactly the scores it was judged on."""
+    if not np.array_equal(again, judged):
+        raise ExportError(
+            "the smaller file gives other scores when it is opened again "
+            f"(by up to {np.abs(again - judged).max():.2g}); it was not kept. Please report this"
+        )
 
 
 def finish(path: Path, card: ModelCard) -> None:
@@ -116,6 +132,26 @@ def _put_head(converted: Path, head: Linear, path: Path) -> None:
     model.graph.node.append(gemm)
     model.graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", len(head.bias)]))
     onnx.save(model, path)
+
+
+def read_head(path: Path) -> Linear:
+    """The layer on top of the model file at ``path``, which `write` wrote."""
+    import onnx
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
+    return Linear(*(numpy_helper.to_array(stored[name]) for name in ("head.weight", "head.bias")))
+
+
+def describe(path: Path, card: ModelCard, target: Path) -> None:
+    """Write the model file at ``path`` to ``target`` with another ``card``; what it computes stays the same."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(path)
+    helper.set_model_props(model, {"kramar": card.model_dump_json()})
+    with replacing(target) as temporary:
+        onnx.save(model, temporary)
 
 
 def parameters(path: Path) -> int:

@@ -14,7 +14,7 @@ from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
 from kramar.data.pixels import thumbnail
 from kramar.errors import PhotoError
-from kramar.evaluation import breakdown
+from kramar.evaluation import breakdown, paired
 from kramar.evaluation.metrics import Scored, calibration_bins
 from kramar.exporting import onnx_file
 from kramar.files import sha256
@@ -22,15 +22,10 @@ from kramar.jobs.gather import Gathered, categories
 from kramar.jobs.run import RunFolder
 from kramar.models.engines import Choice
 from kramar.models.features import Pass
-from kramar.records import (
-    HeadRecord,
-    LeftOut,
-    ModelCard,
-    ModelRecord,
-    Rung,
-    RunRecord,
-    Verification,
-)
+from kramar.records import Gain, LeftOut, Metrics, ModelCard, ModelRecord, Rung, RunRecord, SkippedRung
+from kramar.training import ladder
+from kramar.training.climb import Climbed, Limits
+from kramar.training.ladder import Skipped
 from kramar.version import __version__
 
 SAMPLES_PER_CLASS = 4
@@ -44,33 +39,37 @@ class Outcome:
     Attributes:
         entries: the photos used.
         left_out, warnings: all of them, from every room.
-        scored: the model's answers by part.
-        fit_seconds: what the rung took.
+        climbed, skipped: the rungs of the ladder, the lowest first; ``chosen`` is the one whose model is kept.
+        scored, metrics: the answers of each climbed rung's model by its key and part, and what they are worth.
+        card: the kept model's.
     """
 
     entries: Sequence[Entry]
     left_out: list[LeftOut]
     warnings: list[str]
-    scored: Mapping[str, Scored]
+    climbed: Sequence[Climbed]
+    skipped: Sequence[Skipped]
+    chosen: Climbed
+    limits: Limits
+    scored: Mapping[str, Mapping[str, Scored]]
+    metrics: Mapping[str, Mapping[str, Metrics]]
     card: ModelCard
-    head: HeadRecord
-    verification: Verification
-    milliseconds: float
     choice: Choice
     features: Pass
-    fit_seconds: float
 
     @property
     def shown(self) -> str:
         """The part that classes, confusions and mistakes are told of: the test photos, if there are any."""
-        return "test" if "test" in self.scored else "val"
+        return "test" if "test" in self.scored[self.chosen.key] else "val"
 
 
 def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outcome, run: RunFolder) -> RunRecord:
     """The record of a run whose model file is in place."""
     card, path = outcome.card, run.path / "model.onnx"
     size = path.stat().st_size
-    scored = outcome.scored.get(outcome.shown)
+    scored = outcome.scored[outcome.chosen.key].get(outcome.shown)
+    head = outcome.climbed[0].head
+    assert head is not None, "the first rung is the head"
     images = [entry.image for entry in outcome.entries if entry.split == outcome.shown]
     return RunRecord(
         kramar=__version__,
@@ -87,29 +86,25 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             rung=card.rung,
             storage=card.storage,
             parameters=onnx_file.parameters(path),
-            milliseconds=outcome.milliseconds,
+            milliseconds=outcome.chosen.milliseconds,
             input_size=card.resize.size,
             weights_source=card.weights_source,
             weights_licence=card.weights_licence,
         ),
-        head=outcome.head,
+        head=head,
         metrics=card.metrics,
         classes=breakdown.by_class(scored, split.photos_by_class(outcome.entries), categories(outcome.entries)),
         confusions=breakdown.confusions(scored) if scored else [],
         mistakes=breakdown.mistakes(scored, images) if scored else [],
         calibration=calibration_bins(scored) if scored else [],
-        verification=outcome.verification,
-        ladder=[
-            Rung(
-                rung=card.rung,
-                seconds=round(outcome.fit_seconds, 2),
-                val_accuracy=card.metrics["val"].accuracy if "val" in card.metrics else None,
-                bytes=size,
-                milliseconds=outcome.milliseconds,
-                kept=True,
-                why="the first rung",
-            )
-        ],
+        verification=outcome.chosen.verification,
+        ladder=rungs(outcome, config.seed),
+        skipped=[SkippedRung(rung=one.key, why=one.why) for one in outcome.skipped],
+        limits={
+            name: value
+            for name, value in (("bytes", config.max_size), ("milliseconds", config.max_latency))
+            if value is not None
+        },
         rates=outcome.features.rates.figures() if outcome.features.rates else {},
         features={
             "engine": outcome.choice.engine,
@@ -122,6 +117,52 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
         seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),
     )
+
+
+def rungs(outcome: Outcome, seed: int) -> list[Rung]:
+    """The ladder: every rung's model, what it gave on validation and test, and whether that is more than before."""
+    found: list[Rung] = []
+    gone_up = 0.0
+    for place, one in enumerate(outcome.climbed):
+        before = (
+            next((r for r in outcome.climbed if r.key == one.source), outcome.climbed[place - 1]) if place else None
+        )
+        test = outcome.scored[one.key].get("test")
+        against = None
+        if before is not None and test is not None:
+            other = outcome.scored[before.key]["test"]
+            pair = {one.key: test.right, before.key: other.right}
+            (compared,) = paired.compare_all(pair, test.groups, seed)
+            against = Gain(rung=before.key, difference=compared.difference, p=compared.p)
+        gone_up += one.seconds
+        found.append(
+            Rung(
+                rung=one.rung,
+                key=one.key,
+                backbone=one.backbone,
+                storage=one.storage,
+                how=one.how,
+                seconds=round(one.seconds, 2),
+                expected_seconds=round(one.expected, 2),
+                reached_seconds=round(gone_up, 2),
+                val_accuracy=one.val.accuracy if one.val else None,
+                test_accuracy=outcome.metrics[one.key]["test"].accuracy if test is not None else None,
+                gain=against,
+                bytes=one.bytes,
+                milliseconds=one.milliseconds,
+                kept=one.key == outcome.chosen.key,
+                why=ladder.reason(one, outcome.chosen, outcome.limits),
+            )
+        )
+    # A family of tests: Holm's correction over all of them.
+    tested = [rung for rung in found if rung.gain]
+    adjusted = dict(zip((r.key for r in tested), paired.holm([r.gain.p for r in tested if r.gain]), strict=True))
+    return [
+        rung.model_copy(update={"gain": rung.gain.model_copy(update={"adjusted": adjusted[rung.key]})})
+        if rung.gain
+        else rung
+        for rung in found
+    ]
 
 
 def seconds(run: RunFolder) -> dict[str, float | dict[str, float]]:
@@ -137,6 +178,8 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     words = ["kramar", "train", str(source), "--out", str(folder), "--budget", duration(config.budget)]
     if config.backbone != DEFAULT_BACKBONE:
         words += ["--backbone", config.backbone]
+    for name, value in given_limits(config).items():
+        words += [name, value]
     if config.seed:
         words += ["--seed", str(config.seed)]
     if config.columns:
@@ -144,6 +187,18 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     if config.strict:
         words.append("--strict")
     return shlex.join(words)
+
+
+def given_limits(config: TrainConfig) -> dict[str, str]:
+    """The options of the climb that differ from their defaults, by name."""
+    default = TrainConfig()
+    given = {
+        "--max-size": f"{config.max_size:.0f}" if config.max_size else "",
+        "--max-latency": f"{config.max_latency:g}ms" if config.max_latency else "",
+        "--cache-size": f"{config.cache_size:.0f}" if config.cache_size != default.cache_size else "",
+        "--rungs": ",".join(config.rungs) if config.rungs != default.rungs else "",
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def samples(entries: Sequence[Entry]) -> dict[str, list[str]]:

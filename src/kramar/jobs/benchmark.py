@@ -18,13 +18,14 @@ from kramar.models import architectures as known
 from kramar.models.architectures import ARCHITECTURES, Architecture
 from kramar.progress import Progress, Silent
 from kramar.records import Record
+from kramar.training.answers import TOGETHER
 from kramar.version import __version__
 
 try:
     import torch
 
     from kramar.report.speed import render_speed
-    from kramar.study import classics, speed, speed_file, trial
+    from kramar.study import classics, speed, speed_file
     from kramar.study.classics import Classic, Fetch, from_torchvision
     from kramar.study.settings import NO_TRANSFER, default_recipe
     from kramar.study.speed import Noise, Processor
@@ -196,11 +197,11 @@ class _Run:
             return
         try:
             network = speed.build(architecture, speed.CLASSES, processor)
-            rate = speed.look(network, [noise[index] for index in range(trial.TOGETHER)], speed.PROBE_SECONDS)
+            rate = speed.look(network, [noise[index] for index in range(TOGETHER)], speed.PROBE_SECONDS)
             self._add(
                 processor,
                 architecture,
-                trial.TOGETHER,
+                TOGETHER,
                 **figures,
                 what=speed_file.INFERENCE,
                 covers=speed_file.PHOTO,

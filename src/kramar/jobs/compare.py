@@ -30,17 +30,18 @@ from kramar.files import write_text
 from kramar.jobs.account import seconds as spent
 from kramar.jobs.gather import Gathered, gather
 from kramar.jobs.run import Finished, RunFolder, holds, name_of, opened
-from kramar.jobs.study import command, device, model_card, readable, sized, spoken
+from kramar.jobs.study import command, model_card, readable, sized, spoken
 from kramar.models import architectures as known
 from kramar.progress import Progress, Silent
 from kramar.report.grid import render_grid
 from kramar.study import grid, recipe_file, trial
 from kramar.study.estimate import Estimator
-from kramar.study.material import Material
 from kramar.study.pictures import Pictures
 from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
 from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, Setting, parse_regimes, require_transfer
 from kramar.study.settings import grid as settings_of
+from kramar.training.device import device
+from kramar.training.material import Material
 from kramar.version import __version__
 
 if TYPE_CHECKING:

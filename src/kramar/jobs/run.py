@@ -21,6 +21,7 @@ from kramar.models.engines import Choice
 from kramar.progress import Advance, Progress
 from kramar.records import Metrics, Record, RunRecord
 from kramar.runtime.model import Model
+from kramar.training.climb import Step
 
 _SAVE_EVERY = 2.0
 
@@ -71,6 +72,7 @@ class Plan(Record):
         spent: wall seconds so far, over all resumes.
         choice: the engine, once chosen.
         photos: how many photos the budget allows, once decided.
+        steps: what was decided of each rung of the ladder, by key.
         trials: which trials the budget allows, once decided, and how long each of them was expected to take.
     """
 
@@ -81,6 +83,7 @@ class Plan(Record):
     spent: float = 0.0
     choice: Choice | None = None
     photos: int | None = None
+    steps: dict[str, Step] | None = None
     trials: dict[str, float] | None = None
 
 
@@ -104,10 +107,11 @@ class RunFolder:
         *,
         choice: Choice | None = None,
         photos: int | None = None,
+        steps: Mapping[str, Step] | None = None,
         trials: Mapping[str, float] | None = None,
     ) -> None:
         """Record choices before they are acted on, so that a resumed run repeats them."""
-        changes = {"choice": choice, "photos": photos, "trials": trials}
+        changes = {"choice": choice, "photos": photos, "steps": steps, "trials": trials}
         self._save({name: value for name, value in changes.items() if value is not None})
 
     def _save(self, changes: Mapping[str, object]) -> None:

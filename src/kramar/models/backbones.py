@@ -36,6 +36,11 @@ class Backbone:
     std: tuple[float, float, float] = HALF
     licence: str = "Apache-2.0"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its weights are installed."""
+        return in_package(self.package, self.weights) is not None
+
     def weights_file(self) -> Path:
         """Where the weights are. Raises InputError, with how to get them, where they are not installed."""
         path = in_package(self.package, self.weights)

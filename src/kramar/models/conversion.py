@@ -13,7 +13,7 @@ from kramar.files import replacing, write_text
 from kramar.models.backbones import Backbone, find
 from kramar.models.convert import load_torch
 from kramar.models.engines import TorchEngine, TorchRate, bare_rate
-from kramar.models.onnx_graph import to_onnx
+from kramar.models.onnx_graph import set_outputs, to_onnx
 
 
 def lock_of(path: Path) -> FileLock:
@@ -32,7 +32,10 @@ def make(backbone: Backbone, path: Path, rate: Path) -> None:
         if path.is_file():
             return
         with replacing(path) as temporary:
-            to_onnx(load_torch(backbone), backbone.resize.size, temporary, ["feature_map", "embedding"])
+            network = load_torch(backbone)
+            to_onnx(network, backbone.resize.size, temporary, network.outputs)
+            # The taps stay in the graph by their names, and cost nothing until one is opened.
+            set_outputs(temporary, temporary, ["feature_map", "embedding"])
             engine = TorchEngine(temporary, backbone)
             measured = TorchRate(precision=engine.precision, rate=bare_rate(engine, backbone.resize.size))
             write_text(rate, measured.model_dump_json())

@@ -8,58 +8,31 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kramar.errors import FailedError, MissingExtra
 from kramar.files import make_folder
 from kramar.models.backbones import Backbone
 
 if TYPE_CHECKING:
-    import torch
+    from kramar.models.staged import FromPixels
 
 # Changes with anything that changes what the converted file computes.
-GRAPH = "last-stages-v1"
+GRAPH = "last-stages-v2"
 
 
-def load_torch(backbone: Backbone) -> torch.nn.Module:
-    """The backbone in PyTorch: uint8 ``[N, S, S, 3]`` to (feature map ``[N, D, h, w]``, its spatial mean ``[N, D]``).
-
-    Raises MissingExtra without PyTorch and timm.
-    """
+def load_torch(backbone: Backbone) -> FromPixels:
+    """The backbone in PyTorch, from pixels on. Raises MissingExtra without PyTorch and timm."""
     try:
-        import timm
-        import torch
+        from kramar.models import staged
     except ImportError:
         raise MissingExtra("train", f"converting {backbone.name}") from None
+    return staged.FromPixels(staged.load(backbone), backbone).eval()
 
-    network = timm.create_model(backbone.timm_name, pretrained=False, exportable=True)
-    # Weights only: a pickle from a package must not run code.
-    stored = torch.load(backbone.weights_file(), weights_only=True, map_location="cpu")
-    own = network.state_dict()
-    if [value.shape for value in own.values()] != [value.shape for value in stored.values()]:
-        raise FailedError(f"{backbone.weights_file()}: its tensors do not fit {backbone.timm_name}")
-    network.load_state_dict(dict(zip(own, stored.values(), strict=True)))
 
-    class FromPixels(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network: Any = network
-            self.mean = torch.nn.Buffer(255 * torch.tensor(backbone.mean).view(1, 3, 1, 1))
-            self.std = torch.nn.Buffer(255 * torch.tensor(backbone.std).view(1, 3, 1, 1))
-
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-            seen = self.network.bn1(self.network.conv_stem((pixels - self.mean) / self.std))
-            maps = []
-            for stage in self.network.blocks:
-                seen = stage(seen)
-                maps.append(seen)
-            maps.append(self.network.bn2(self.network.conv_head(seen)))
-            # The last stages before the ImageNet head know what it forgets; all maps of its resolution go along.
-            feature_map = torch.cat([m for m in maps if m.shape[-2:] == maps[-1].shape[-2:]], dim=1)
-            return feature_map, feature_map.mean((2, 3))
-
-    return FromPixels().eval()
+def tap(cut: int) -> str:
+    """What the maps before a stage are called in the converted file."""
+    return f"before_stage_{cut}"
 
 
 def convert(backbone: Backbone, path: Path, rate: Path) -> None:

@@ -9,6 +9,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +18,9 @@ import numpy as np
 from kramar.config import cache_folder, cores
 from kramar.data.pixels import Pixels, in_order
 from kramar.errors import FailedError
-from kramar.files import write_text
+from kramar.files import replacing, write_text
 from kramar.models.backbones import Backbone, weights_hash
-from kramar.models.convert import GRAPH, convert, load_torch
+from kramar.models.convert import GRAPH, convert, load_torch, tap
 from kramar.progress import Progress
 from kramar.records import Record
 from kramar.runtime.session import OnnxSession, Scores
@@ -32,13 +33,16 @@ _TORCH_LEAD = 1.15
 
 
 class Engine(Protocol):
-    """Runs a backbone; ``embed`` may be called from ``streams`` threads at once."""
+    """Runs a backbone; ``embed`` and ``look`` may be called from ``streams`` threads at once."""
 
     name: str
     streams: int
 
     def embed(self, images: Pixels) -> Scores:
         """Embeddings, float32 ``[N, D]``, of uint8 ``[N, S, S, 3]`` images."""
+
+    def look(self, images: Pixels) -> tuple[Scores, Scores]:
+        """Maps ``[N, c, h, w]`` at the cut that it was opened for, and embeddings; float32."""
 
 
 class OnnxRuntimeEngine:
@@ -47,12 +51,18 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     streams = 1
 
-    def __init__(self, converted: Path, backbone: Backbone) -> None:  # noqa: ARG002 - engines open alike
-        self._session = OnnxSession(converted)
+    def __init__(self, converted: Path, backbone: Backbone, cut: int = 0) -> None:  # noqa: ARG002 - engines open alike
+        self._session = OnnxSession(_opened_at(converted, cut))
+        self._tap = tap(cut)
 
     def embed(self, images: Pixels) -> Scores:
         """See Engine."""
         return self._session.run(images, ["embedding"])[0]
+
+    def look(self, images: Pixels) -> tuple[Scores, Scores]:
+        """See Engine."""
+        maps, embeddings = self._session.run(images, [self._tap, "embedding"])
+        return maps, embeddings
 
 
 class OpenVinoEngine:
@@ -60,12 +70,12 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, converted: Path, backbone: Backbone) -> None:  # noqa: ARG002 - engines open alike
+    def __init__(self, converted: Path, backbone: Backbone, cut: int = 0) -> None:  # noqa: ARG002 - engines open alike
         import openvino
 
         self.streams = cores()
         self._compiled = openvino.Core().compile_model(
-            str(converted),
+            str(_opened_at(converted, cut)),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "f32",
@@ -73,15 +83,23 @@ class OpenVinoEngine:
                 "INFERENCE_NUM_THREADS": str(self.streams),
             },
         )
-        self._output = self._compiled.output("embedding")
+        self._tap = tap(cut)
         self._of_thread = threading.local()
 
     def embed(self, images: Pixels) -> Scores:
         """See Engine."""
+        return self._run(images, ["embedding"])[0]
+
+    def look(self, images: Pixels) -> tuple[Scores, Scores]:
+        """See Engine."""
+        maps, embeddings = self._run(images, [self._tap, "embedding"])
+        return maps, embeddings
+
+    def _run(self, images: Pixels, outputs: list[str]) -> list[Scores]:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         result = self._of_thread.request.infer({0: images}, share_inputs=True)
-        return np.array(result[self._output])
+        return [np.array(result[self._compiled.output(name)]) for name in outputs]
 
 
 @contextlib.contextmanager
@@ -121,23 +139,45 @@ class TorchEngine:
     name = "torch"
     streams = 1
 
-    def __init__(self, converted: Path, backbone: Backbone) -> None:  # noqa: ARG002 - engines open alike
+    def __init__(self, converted: Path, backbone: Backbone, cut: int = 0) -> None:  # noqa: ARG002 - engines open alike
         import torch
 
         self.precision = torch_precision()
+        self._cut = cut
         self._device = torch.device(_torch_device())
         self._module = load_torch(backbone).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, images: Pixels) -> Scores:
         """See Engine."""
+        return self._run(images)[1]
+
+    def look(self, images: Pixels) -> tuple[Scores, Scores]:
+        """See Engine."""
+        found = self._run(images)
+        return found[1 + self._cut], found[1]
+
+    def _run(self, images: Pixels) -> list[Scores]:
         import torch
 
         with torch.inference_mode(), _whole_float32():
-            embedding: Scores = self._module(torch.from_numpy(images).to(self._device))[1].float().cpu().numpy()
-            return embedding
+            found = self._module(torch.from_numpy(images).to(self._device))
+            return [one.float().cpu().numpy() for one in found]
 
 
-ENGINES: dict[str, Callable[[Path, Backbone], Engine]] = {
+def _opened_at(converted: Path, cut: int) -> Path:
+    """The converted file, with the maps before stage ``cut`` as an output beside the embedding; 0 for none."""
+    if not cut:
+        return converted
+    path = converted.with_suffix(f".cut{cut}.onnx")
+    if not path.is_file():
+        from kramar.models.onnx_graph import set_outputs
+
+        with replacing(path) as temporary:
+            set_outputs(converted, temporary, ["embedding", tap(cut)])
+    return path
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {
     engine.name: engine for engine in (OnnxRuntimeEngine, OpenVinoEngine, TorchEngine)
 }
 
@@ -167,6 +207,15 @@ class Converted(Record):
     path: Path
     weights: str
     graph: str = GRAPH
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A backbone as this machine runs it."""
+
+    backbone: Backbone
+    converted: Converted
+    choice: Choice
 
 
 def prepare(backbone: Backbone, progress: Progress) -> Converted:

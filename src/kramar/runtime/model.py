@@ -91,6 +91,10 @@ class Model:
         """Calibrated probabilities, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""
         return self._session.run(images, ["probabilities"])[0]
 
+    def logits(self, images: Pixels) -> Scores:
+        """Scores before temperature and softmax, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""
+        return self._session.run(images, ["logits"])[0]
+
     def stream_scores(self, photos: Iterable[P]) -> Iterator[tuple[P, Scores | PhotoError]]:
         """Each photo with its probabilities, float32 ``[C]``, or why it has none; in order, in constant memory."""
 

@@ -13,9 +13,10 @@ from kramar.models import squares
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
 from kramar.study import speed, trial
-from kramar.study.material import Material
 from kramar.study.settings import FROZEN_VIEWS, Setting
-from kramar.training import augment, loop
+from kramar.training import augment, loop, losses
+from kramar.training.answers import TOGETHER
+from kramar.training.material import Material
 from kramar.training.photos import PhotoBatches
 
 # Each measurement takes this long, after the first steps, in which libraries choose their kernels.
@@ -96,7 +97,7 @@ class Estimator:
             accelerator=self._accelerator,
         )
         optimiser = loop.build_optimiser(network, recipe)
-        loss = loop.cross_entropy(recipe.label_smoothing)
+        loss = losses.of(recipe)
         network.train()
         steps = (batch for epoch in itertools.count() for batch in batches.epoch(epoch))
         began, done = 0.0, 0
@@ -112,5 +113,5 @@ class Estimator:
         return done / (time.perf_counter() - began)
 
     def _looking(self, setting: Setting, network: Network) -> float:
-        photos = squares.squares(self._material.parts["train"][: trial.TOGETHER], setting.architecture.resize)
+        photos = squares.squares(self._material.parts["train"][:TOGETHER], setting.architecture.resize)
         return speed.look(network, photos, PROBE_SECONDS / 2)

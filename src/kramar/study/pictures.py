@@ -15,9 +15,9 @@ from kramar.errors import PhotoError
 from kramar.models import squares
 from kramar.models.squares import roomy
 from kramar.records import ResizeRule
-from kramar.study.material import Material
 from kramar.study.settings import Setting
 from kramar.training.augment import POLICIES
+from kramar.training.material import Material
 from kramar.training.seeds import derived
 
 NINE = 9

@@ -29,10 +29,10 @@ from kramar.progress import Progress
 from kramar.records import Epoch
 from kramar.study import search_optuna, trial
 from kramar.study.grid import write_csv
-from kramar.study.material import Material
 from kramar.study.search_records import Ended, Known, Outcome, Proposal, Tried, finite
 from kramar.study.search_space import Space
 from kramar.study.settings import Setting
+from kramar.training.material import Material
 from kramar.training.recipe import Recipe
 
 CHECKPOINT = "training.safetensors"

@@ -13,12 +13,12 @@ from accelerate import Accelerator
 from kramar.files import make_folder, replacing
 from kramar.progress import Progress
 from kramar.study import grid, trial
-from kramar.study.material import Material
 from kramar.study.records import ComparisonRecord, TrialRecord
 from kramar.study.search import CHECKPOINT, Search
 from kramar.study.search_records import Known, Outcome
 from kramar.study.settings import Setting
 from kramar.study.trial import Card
+from kramar.training.material import Material
 
 BEFORE, AFTER = "before", "after"
 

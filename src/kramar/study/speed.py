@@ -23,8 +23,9 @@ from kramar.models.networks import AUXILIARY_SIZE, Network, Top
 from kramar.models.squares import Squares
 from kramar.progress import Silent
 from kramar.records import ResizeRule
-from kramar.study import trial
-from kramar.training import augment, loop
+from kramar.training import augment, loop, losses
+from kramar.training.answers import answer
+from kramar.training.losses import Target
 from kramar.training.photos import PhotoBatches
 from kramar.training.recipe import Recipe
 
@@ -128,7 +129,7 @@ class Metered:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
         """See Batches."""
         batches = self._batches.epoch(number)
         if number == 0:
@@ -136,9 +137,9 @@ class Metered:
             return
         self._processor.wait()
         began, photos = time.perf_counter(), 0
-        for steps, (inputs, truth) in enumerate(batches, 1):
-            yield inputs, truth
-            photos += len(truth)
+        for steps, (inputs, target) in enumerate(batches, 1):
+            yield inputs, target
+            photos += len(inputs)
             took = time.perf_counter() - began
             if took > PROBE_SECONDS and took / steps * len(self) > self._allowed:
                 break
@@ -207,7 +208,7 @@ def train(
         lambda _: None,
         replace(recipe, epochs=2),
         seed=0,
-        loss=loop.cross_entropy(recipe.label_smoothing),
+        loss=losses.of(recipe),
         accelerator=accelerator,
         progress=Silent(),
     )
@@ -218,10 +219,10 @@ def look(network: Network, photos: Squares, seconds: float) -> float:
     """Photos a second of forward passes in float32 for ``seconds``, from photos in memory to logits in memory."""
     network.eval()
     for _ in range(WARM_STEPS):
-        trial.answer(network, photos)
+        answer(network, photos)
     began, done, took = time.perf_counter(), 0, 0.0
     while not done or took < seconds:
-        trial.answer(network, photos)
+        answer(network, photos)
         done += len(photos)
         took = time.perf_counter() - began
     return done / took

@@ -27,22 +27,21 @@ from kramar.exporting import network_file, onnx_file
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
 from kramar.models import networks, squares, weights
 from kramar.models.networks import AUXILIARY_SIZE, Network, Top
-from kramar.models.squares import Squares, roomy
+from kramar.models.squares import roomy
 from kramar.models.weights import Located
 from kramar.progress import Progress
 from kramar.records import Epoch, Metrics, ModelCard, ResizeRule
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
-from kramar.study.material import Material
 from kramar.study.records import TrialRecord
 from kramar.study.settings import FROZEN_VIEWS, REGIMES, Setting
 from kramar.study.views import views
-from kramar.training import augment, loop
+from kramar.training import augment, loop, losses
+from kramar.training.answers import answer
+from kramar.training.material import Material
 from kramar.training.photos import PhotoBatches, ViewBatches
 from kramar.training.recipe import Recipe
 
-# Photos a forward pass: enough to keep the cores busy, few enough for any memory.
-TOGETHER = 32
 # Without validation photos, this many training photos prove that the file is what was trained.
 VERIFIED = 300
 _RATE_BATCH = 8
@@ -209,11 +208,11 @@ def train(
         judge,
         recipe,
         seed=setting.seed,
-        loss=loop.cross_entropy(recipe.label_smoothing),
+        loss=losses.of(recipe),
         accelerator=accelerator,
         progress=progress,
         checkpoint=checkpoint,
-        body=network.body if setting.transfer == "full" else None,
+        body=[network.body] if setting.transfer == "full" else (),
         after_epoch=after_epoch,
     )
     seconds = sum(epoch.seconds for epoch in epochs) + (looked if setting.frozen else 0.0)
@@ -241,17 +240,6 @@ def start(setting: Setting, classes: int) -> tuple[Network, Located | None, list
     located = weights.require(architecture)
     networks.load(network, weights.read(architecture, located), str(located.path))
     return network, located, notes
-
-
-def answer(model: nn.Module, photos: Squares) -> Scores:
-    """Logits, float32 ``[N, C]``, of ``model``, which is in evaluation mode."""
-    device = next(model.parameters()).device
-    found: list[Tensor] = []
-    with torch.inference_mode():
-        for first in range(0, len(photos), TOGETHER):
-            batch = np.stack([photos[i] for i in range(first, min(first + TOGETHER, len(photos)))])
-            found.append(model(torch.from_numpy(batch).to(device)).float().cpu())
-    return np.asarray(torch.cat(found).numpy()) if found else np.zeros((0, 1), np.float32)
 
 
 class _Judge:

@@ -17,8 +17,7 @@ from kramar.models.store import RowStore
 from kramar.models.weights import Located
 from kramar.progress import Progress
 from kramar.study.settings import Setting
-from kramar.training.augment import POLICIES
-from kramar.training.seeds import derived
+from kramar.training.augment import POLICIES, draw
 
 _TOGETHER = 32
 
@@ -56,12 +55,8 @@ def _view(
     with progress.stage("Looking at photos", len(pending)) as advance, torch.inference_mode():
         for start in range(0, len(pending), _TOGETHER):
             batch = pending[start : start + _TOGETHER]
-            drawn = []
-            for place, entry in enumerate(batch, start):
-                with torch.random.fork_rng(devices=[]):
-                    torch.default_generator.manual_seed(derived(number, int(entry.hash[:15], 16)))
-                    drawn.append(policy(torch.from_numpy(photos[place]).permute(2, 0, 1)).permute(1, 2, 0))
-            embeddings = network.embed(torch.stack(drawn).to(device))
+            drawn = [draw(policy, photos[place], entry.hash, number) for place, entry in enumerate(batch, start)]
+            embeddings = network.embed(torch.from_numpy(np.stack(drawn)).to(device))
             store.append([entry.hash for entry in batch], embeddings.cpu().numpy())
             advance(len(batch))
     return torch.from_numpy(store.gather([entry.hash for entry in entries]))

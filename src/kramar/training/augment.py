@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from kramar.data.pixels import Pixels
 from kramar.records import ResizeRule
+from kramar.training.seeds import derived
 
 # Takes one photo, uint8 ``[3, W, W]``, to uint8 ``[3, S, S]``; draws from torch's generator.
 Policy = Callable[[Tensor], Tensor]
@@ -22,6 +26,43 @@ def policy(build: Callable[[ResizeRule, float], Policy]) -> Callable[[ResizeRule
     """Offer ``build``, which gets the network's rule and a strength in [0, 1], under its name."""
     POLICIES[build.__name__] = build
     return build
+
+
+def draw(policy: Policy, photo: Pixels, photo_hash: str, number: int) -> Pixels:
+    """View ``number`` of a photo, uint8 ``[W, W, 3]`` to ``[S, S, 3]``: the same whoever asks, and whenever."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived(number, int(photo_hash[:15], 16)))
+        changed = policy(torch.from_numpy(photo).permute(2, 0, 1)).permute(1, 2, 0)
+    return np.ascontiguousarray(changed.numpy())
+
+
+class _Cut:
+    """A part of the photo, of a share of its area from ``least`` on and of sides 3:4 to 4:3, at the rule's size.
+
+    As torchvision's RandomResizedCrop, but what is drawn are shares of the sides: so two networks of different sizes
+    see the same part (a student and its teacher must: Beyer et al. 2022).
+    """
+
+    def __init__(self, rule: ResizeRule, least: float) -> None:
+        self._size, self._least, self._filter = rule.size, least, _interpolation(rule)
+
+    def __call__(self, photo: Tensor) -> Tensor:
+        area, ratio, left, top = torch.rand(4).tolist()
+        area = self._least + (1 - self._least) * area
+        ratio = (4 / 3) ** (2 * ratio - 1)
+        side = photo.shape[-1]
+        wide, high = (max(1, round(side * min(1.0, share**0.5))) for share in (area * ratio, area / ratio))
+        cut: Tensor = v2.functional.resized_crop(
+            photo,
+            round(top * (side - high)),
+            round(left * (side - wide)),
+            high,
+            wide,
+            [self._size, self._size],
+            interpolation=self._filter,
+            antialias=True,
+        )
+        return cut
 
 
 def _interpolation(rule: ResizeRule) -> InterpolationMode:
@@ -49,7 +90,7 @@ def shift(rule: ResizeRule, strength: float) -> Policy:
 def zoom(rule: ResizeRule, strength: float) -> Policy:
     """Cut out at another size and shape (Szegedy et al. 2014), and mirrored."""
     return _in_turn(
-        v2.RandomResizedCrop(rule.size, scale=(1 - 0.9 * strength, 1.0), interpolation=_interpolation(rule)),
+        _Cut(rule, 1 - 0.9 * strength),
         v2.RandomHorizontalFlip(),
     )
 

@@ -12,20 +12,14 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from kramar.progress import Progress
 from kramar.records import Epoch
 from kramar.training.checkpoint import Checkpoint
+from kramar.training.losses import Loss, Target
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
-
-# The share of the loss that Inception's second classifier has (Szegedy et al. 2014, section 5).
-AUXILIARY_SHARE = 0.3
-
-# From a model, a batch's inputs and classes ``[B]`` to the number that the step lowers.
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class Batches(Protocol):
@@ -35,8 +29,8 @@ class Batches(Protocol):
         """Batches in an epoch."""
         ...
 
-    def epoch(self, number: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """Inputs and classes ``[B]`` of each batch."""
+    def epoch(self, number: int) -> Iterable[tuple[Tensor, Target]]:
+        """Inputs ``[B, ...]`` of each batch, and what the loss is told of them: classes ``[B]``, most often."""
         ...
 
 
@@ -59,8 +53,9 @@ def fit(
     accelerator: Accelerator,
     progress: Progress,
     checkpoint: Path | None = None,
-    body: nn.Module | None = None,
+    body: Sequence[nn.Module] = (),
     after_epoch: Callable[[Sequence[Epoch]], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Epoch]:
     """Train ``model`` in place, and leave it with the weights of its lowest validation loss.
 
@@ -75,8 +70,10 @@ def fit(
         progress: who listens.
         checkpoint: a file to go on from, where it is there, and to write after each epoch: a killed training that
             goes on from it ends with the weights of one that was not killed.
-        body: the part of ``model`` that came with weights, and learns at ``recipe.body_rate`` of the rate.
+        body: the stages of ``model`` that came with weights, the lowest first: the last learns at
+            ``recipe.body_rate`` of the rate, each other at ``recipe.stage_rate`` of the one above it.
         after_epoch: called after each epoch with all epochs; what it raises ends the training.
+        stopped: asked after each step; once it says so, the epoch ends there, is judged, and is the last.
 
     Returns:
         One record an epoch.
@@ -94,23 +91,25 @@ def fit(
         state.restore()
         advance(len(state.epochs) * len(batches))
         for number in range(len(state.epochs), recipe.epochs):
-            if recipe.patience and state.since_best >= recipe.patience:
+            if stopped() or (recipe.patience and state.since_best >= recipe.patience):
                 break
             start = time.monotonic()
             torch.manual_seed(derived(seed, number))
             running.train()
             sums = torch.zeros(2, device=accelerator.device)
-            for inputs, truth in batches.epoch(number):
+            for inputs, target in batches.epoch(number):
                 with accelerator.autocast():
-                    value = loss(running, inputs, truth)
+                    value = loss(running, inputs, target)
                 accelerator.backward(value)
                 stepping.step()
                 schedule.step()
                 stepping.zero_grad()
                 if average is not None:
                     average.update_parameters(model)
-                sums += torch.stack([value.detach() * len(truth), sums.new_tensor(len(truth))])
+                sums += torch.stack([value.detach() * len(inputs), sums.new_tensor(len(inputs))])
                 advance(1)
+                if stopped():
+                    break
             total, seen = accelerator.reduce(sums, "sum").tolist()
             judged.eval()
             with torch.inference_mode():
@@ -142,35 +141,29 @@ def _prepared(
         accelerator.free_memory()
 
 
-def cross_entropy(smoothing: float) -> Loss:
-    """The ordinary loss, with label smoothing; Inception's second classifier has its share of it."""
+def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] = ()) -> torch.optim.Optimizer:
+    """The recipe's optimiser for all of ``model``; biases and normalisation layers do not decay.
 
-    def loss(model: nn.Module, inputs: Tensor, truth: Tensor) -> Tensor:
-        out = model(inputs)
-        first, second = out if isinstance(out, tuple) else (out, None)
-        value = functional.cross_entropy(first, truth, label_smoothing=smoothing)
-        if second is not None:
-            value = value + AUXILIARY_SHARE * functional.cross_entropy(second, truth, label_smoothing=smoothing)
-        return value
-
-    return loss
-
-
-def build_optimiser(model: nn.Module, recipe: Recipe, body: nn.Module | None = None) -> torch.optim.Optimizer:
-    """The recipe's optimiser for all of ``model``; biases and normalisation layers do not decay."""
-    inside = {id(parameter) for parameter in body.parameters()} if body is not None else set()
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    ``body`` are the stages that came with weights, the lowest first.
+    """
+    top = len(body) - 1
+    shares = {
+        id(parameter): recipe.body_rate * recipe.stage_rate ** (top - place)
+        for place, stage in enumerate(body)
+        for parameter in stage.parameters()
+    }
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in inside, parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((shares.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
     rate = recipe.learning_rate
     options: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "lr": rate * (recipe.body_rate if from_weights else 1.0),
+            "lr": rate * share,
             "weight_decay": recipe.weight_decay if decays else 0.0,
         }
-        for (from_weights, decays), parameters in groups.items()
+        for (share, decays), parameters in groups.items()
     ]
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(options, lr=rate, momentum=0.9, nesterov=True)

@@ -1,4 +1,4 @@
-"""The photos of a study: readable, split, with class numbers."""
+"""The photos of a run: readable, split, with class numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kramar.records import LeftOut, ResizeRule
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The photos of a study.
+    """The photos of a run.
 
     Attributes:
         parts: entries by part.
@@ -31,8 +31,12 @@ class Material:
 
     def truth(self, part: str) -> list[int]:
         """Class numbers of a part's photos; -1 for a label that training does not have."""
+        return self.numbers(self.parts[part])
+
+    def numbers(self, entries: Sequence[Entry]) -> list[int]:
+        """Class numbers of photos; -1 for a label that training does not have."""
         index = {label: number for number, label in enumerate(self.classes)}
-        return [index.get(entry.label, -1) for entry in self.parts[part]]
+        return [index.get(entry.label, -1) for entry in entries]
 
     def known(self, part: str) -> list[Entry]:
         """A part's photos of classes that training has."""

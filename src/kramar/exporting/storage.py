@@ -1,0 +1,196 @@
+"""Smaller copies of a model file: weights as float16 or int8, and static int8 arithmetic."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kramar.data.pixels import Pixels
+from kramar.errors import ExportError, MissingExtra
+
+# Smaller tensors than this are biases and constants: their bytes do not matter, their precision may.
+_LARGE = 1024
+_LEVELS = 127
+
+
+def float16(path: Path, target: Path) -> None:
+    """Write ``path`` to ``target`` with its weights stored as float16; arithmetic stays float32.
+
+    Runtimes turn the weights back once, when they open the file.
+    """
+
+    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], Any]:
+        from onnx import TensorProto, helper, numpy_helper
+
+        kept = numpy_helper.from_array(weights.astype(np.float16), f"{name}.float16")
+        return [kept], helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)
+
+    _restore(path, target, stored)
+
+
+def int8_weights(path: Path, target: Path) -> None:
+    """Write ``path`` to ``target`` with its weights stored as int8, a scale a channel; arithmetic stays float32.
+
+    w is stored as round(w / s) with s = max |w| / 127 of its output channel (Krishnamoorthi 2018, section 2.2).
+    """
+
+    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], Any]:
+        from onnx import helper, numpy_helper
+
+        # Convolutions have their output channels first, the layer on top last.
+        axis = 0 if weights.ndim == 4 else weights.ndim - 1
+        others = tuple(place for place in range(weights.ndim) if place != axis)
+        scale = np.maximum(np.abs(weights).max(axis=others), 1e-12) / _LEVELS
+        shape = [-1 if place == axis else 1 for place in range(weights.ndim)]
+        levels = np.clip(np.rint(weights / scale.reshape(shape)), -_LEVELS, _LEVELS).astype(np.int8)
+        kept = [
+            numpy_helper.from_array(levels, f"{name}.int8"),
+            numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
+        ]
+        node = helper.make_node("DequantizeLinear", [one.name for one in kept], [name], f"{name}.dequantise", axis=axis)
+        return kept, node
+
+    _restore(path, target, stored)
+
+
+def _restore(path: Path, target: Path, stored: Any) -> None:
+    """Write the graph with each large weight replaced by what ``stored`` makes of it and the node that undoes that."""
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    model = onnx.load(path)
+    kept, nodes = [], []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE:
+            kept.append(tensor)
+            continue
+        tensors, node = stored(values, tensor.name)
+        kept += tensors
+        nodes.append(node)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    others = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *others])
+    onnx.checker.check_model(model)
+    onnx.save(model, target)
+
+
+def int8_arithmetic(path: Path, target: Path, photos: Sequence[Pixels]) -> None:
+    """Write ``path`` to ``target`` with convolutions in int8, by ONNX Runtime's static quantisation (QDQ).
+
+    A scale a channel for weights, of which a bit stays unused (``reduce_range``: without it sums saturate on processors
+    without VNNI, and labels depend on the machine), one a tensor for activations, from their least and largest values
+    on ``photos``, uint8 ``[S, S, 3]``. Raises ExportError.
+    """
+    try:
+        from onnxruntime import quantization
+    except ImportError:
+        raise MissingExtra("train", "quantising a model file") from None
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._photos = iter(photos)
+
+        def get_next(self) -> dict[str, Pixels] | None:
+            photo = next(self._photos, None)
+            return None if photo is None else {"images": photo[None]}
+
+    with _quietly(), tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        try:
+            quantization.quant_pre_process(path, prepared, skip_symbolic_shape=True)
+            quantization.quantize_static(
+                prepared,
+                target,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "Add", "Clip"],
+                per_channel=True,
+                reduce_range=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                extra_options={"CalibMaxIntermediateOutputs": 8},
+            )
+        except Exception as error:  # its errors share no class
+            raise ExportError(f"{path}: ONNX Runtime could not quantise it ({error})") from error
+        # The layer on top stays as exact as its stored weights: it is small, and all classes hang on it.
+        int8_weights(target, target)
+        _restore_metadata(path, target)
+
+
+def int8_controlled(
+    path: Path,
+    target: Path,
+    photos: Sequence[Pixels],
+    judged: Sequence[Pixels],
+    labels: Sequence[int],
+    most_lost: float,
+) -> None:
+    """As `int8_arithmetic`, by NNCF with accuracy control: layers go back to float32 until at most ``most_lost`` of
+    the labels that the source gives ``judged``, ``labels``, are others (Kozlov et al. 2021, NNCF). Raises ExportError.
+    """
+    try:
+        import nncf
+    except ImportError:
+        raise MissingExtra("train", "quantising with NNCF") from None
+    import onnx
+
+    def same(session: Any, images: Any) -> tuple[float, list[float]]:
+        found = [
+            float(int(session({"images": one["images"]})["probabilities"].argmax()) == label)
+            for one, label in zip(images, labels, strict=True)
+        ]
+        return float(np.mean(found)), found
+
+    def fed(photo: Pixels) -> dict[str, Pixels]:
+        return {"images": photo[None]}
+
+    with _quietly():
+        try:
+            model = nncf.quantize_with_accuracy_control(
+                onnx.load(path),
+                nncf.Dataset(list(photos), fed),
+                nncf.Dataset(list(judged), fed),
+                same,
+                max_drop=most_lost,
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(photos),
+            )
+        except Exception as error:  # nor do these
+            raise ExportError(f"{path}: NNCF could not quantise it ({error})") from error
+        onnx.save(model, target)
+    int8_weights(target, target)
+    _restore_metadata(path, target)
+
+
+def _restore_metadata(path: Path, target: Path) -> None:
+    import onnx
+
+    source, model = onnx.load(path), onnx.load(target)
+    del model.metadata_props[:]
+    model.metadata_props.extend(source.metadata_props)
+    onnx.save(model, target)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what both libraries tell of themselves."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,24 @@
+"""What a network in PyTorch says of photos."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kramar.models.squares import Squares
+from kramar.runtime.session import Scores
+
+# Photos a forward pass: enough to keep the cores busy, few enough for any memory.
+TOGETHER = 32
+
+
+def answer(model: nn.Module, photos: Squares) -> Scores:
+    """Logits, float32 ``[N, C]``, of ``model``, which is in evaluation mode."""
+    device = next(model.parameters()).device
+    found: list[Tensor] = []
+    with torch.inference_mode():
+        for first in range(0, len(photos), TOGETHER):
+            batch = np.stack([photos[i] for i in range(first, min(first + TOGETHER, len(photos)))])
+            found.append(model(torch.from_numpy(batch).to(device)).float().cpu())
+    return np.asarray(torch.cat(found).numpy()) if found else np.zeros((0, 1), np.float32)

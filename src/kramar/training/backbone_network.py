@@ -1,0 +1,85 @@
+"""A backbone as a network that learns: opened with a head on it, and written as a model file."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from kramar.data.manifest import Entry
+from kramar.decisions.calibration import probabilities
+from kramar.exporting import onnx_file
+from kramar.models import architectures, networks, squares, staged
+from kramar.models.engines import Opened
+from kramar.models.linear import Linear
+from kramar.models.networks import Network, Top
+from kramar.models.staged import Staged
+from kramar.records import Metrics, Verification
+from kramar.runtime.session import Scores
+from kramar.training.answers import answer
+from kramar.training.climb import VERIFIED, Ground
+
+
+def start(opened: Opened, classes: int, head: Linear | None = None) -> Network:
+    """The backbone with its ImageNet weights and a head of one layer: ``head``, or zeros."""
+    body = staged.load(opened.backbone)
+    network = Network(body, networks.build_head(body.width, classes, Top()), architectures.find(opened.backbone.name))
+    layer = last_layer(network)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(head.weights.T) if head else torch.zeros_like(layer.weight))
+        layer.bias.copy_(torch.from_numpy(head.bias) if head else torch.zeros_like(layer.bias))
+    return network
+
+
+def body_of(network: Network) -> Staged:
+    """The stages of a network that `start` opened."""
+    assert isinstance(network.body, Staged)
+    return network.body
+
+
+def last_layer(network: Network) -> nn.Linear:
+    """The layer that the classes come from."""
+    layer = network.head[-1]  # type: ignore[index]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def write(
+    ground: Ground, opened: Opened, network: Network, key: str, rung: str
+) -> tuple[Scores, float, Metrics | None, Verification]:
+    """Leave the network as the model file of ``key``, verified on the validation photos (or on training photos, where
+    there are none).
+
+    Returns its validation logits ``[N, C]``, its temperature, its metrics and the verification. Raises ExportError.
+    """
+    network.eval()
+    rule = opened.backbone.resize
+    logits = answer(network, squares.squares(ground.material.parts["val"], rule))
+    temperature, metrics = ground.judged(logits)
+    proof: list[Entry] = ground.material.parts["val"]
+    source = logits
+    if not proof:
+        proof = ground.material.parts["train"][:VERIFIED]
+        source = answer(network, squares.squares(proof, rule))
+    layer = last_layer(network)
+    head = Linear(np.ascontiguousarray(layer.weight.detach().cpu().numpy().T), layer.bias.detach().cpu().numpy().copy())
+    weights = {f"body.{name}": value.detach().cpu().numpy() for name, value in network.body.named_parameters()}
+    card = ground.card(
+        resize=rule,
+        temperature=temperature,
+        backbone=opened.backbone.name,
+        rung=rung,
+        storage="float32",
+        val=metrics,
+    )
+    verification = onnx_file.write(
+        opened.converted.path,
+        head,
+        card,
+        ground.model_file(key),
+        [entry.photo for entry in proof],
+        probabilities(source, temperature),
+        ground.progress,
+        weights=weights,
+    )
+    return logits, temperature, metrics, verification

@@ -1,0 +1,179 @@
+"""What the rungs of the ladder share: the photos, the clock, the limits, and what each of them leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from kramar.decisions.calibration import fit_temperature, probabilities
+from kramar.evaluation.metrics import Scored, score
+from kramar.files import replacing, write_text
+from kramar.progress import Progress
+from kramar.records import Epoch, HeadRecord, Metrics, ModelCard, Record, Verification
+from kramar.runtime.session import Scores
+from kramar.training.material import Material
+
+# Without validation photos, this many training photos show whether a file does what its source does.
+VERIFIED = 300
+
+
+class Step(Record):
+    """What was decided of a rung before it began; a resumed run repeats it.
+
+    Attributes:
+        do: whether it is climbed; ``why`` not, where it is not.
+        expected: seconds.
+        numbers: what it needs to know: epochs, views, the cut.
+        models: keys of the rungs that it learns from, or copies.
+    """
+
+    do: bool
+    why: str = ""
+    expected: float = 0.0
+    numbers: dict[str, float] = Field(default_factory=dict)
+    models: list[str] = Field(default_factory=list)
+
+
+class Climbed(Record):
+    """A rung that was climbed: its model file is ``models/KEY.onnx``, its validation logits ``models/KEY.npy``.
+
+    Attributes:
+        how: what was trained, in a few words.
+        seconds: that it took, ``expected`` before it.
+        temperature: fitted on validation photos (or, for a head, on folds).
+        source: the rung that this is a smaller copy of; ``passed``, whether it may stand for that one, and ``note``,
+            what was found of it.
+    """
+
+    key: str
+    rung: str
+    backbone: str
+    storage: str
+    how: str
+    seconds: float
+    expected: float
+    bytes: int
+    milliseconds: float
+    temperature: float
+    val: Metrics | None
+    verification: Verification
+    head: HeadRecord | None = None
+    epochs: list[Epoch] = Field(default_factory=list)
+    source: str = ""
+    passed: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model file may be at most: bytes on disk, milliseconds for one ready photo. None: as it comes."""
+
+    size: float | None = None
+    latency: float | None = None
+
+    def fits(self, model: Climbed) -> bool:
+        """Whether the file keeps to both."""
+        return not self.excess(model)
+
+    def excess(self, model: Climbed) -> str:
+        """By how much the file exceeds its limits, in words; nothing where it does not."""
+        over = []
+        if self.size is not None and model.bytes > self.size:
+            over.append(f"{(model.bytes - self.size) / 1e6:.2f} MB over --max-size")
+        if self.latency is not None and model.milliseconds > self.latency:
+            over.append(f"{model.milliseconds - self.latency:.1f} ms over --max-latency")
+        return " and ".join(over)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all rungs stand on.
+
+    Attributes:
+        folder: where rungs leave their files.
+        left: seconds of the budget that rungs may still use.
+        stopped: whether the user wants the rung to end.
+        card: of a model file, from what is its own.
+        cache_size: bytes that cached maps may take.
+    """
+
+    folder: Path
+    material: Material
+    seed: int
+    progress: Progress
+    left: Callable[[], float]
+    stopped: Callable[[], bool]
+    card: Callable[..., ModelCard]
+    cache_size: float
+    limits: Limits
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.material.classes)
+
+    def model_file(self, key: str) -> Path:
+        """Where a rung's model file is."""
+        return self.folder / f"{key}.onnx"
+
+    def judged(self, logits: Scores, temperature: float | None = None) -> tuple[float, Metrics | None]:
+        """The temperature, fitted unless it is given, and the metrics of validation logits ``[N, C]``."""
+        truth = np.array(self.material.truth("val"), np.int64)
+        if temperature is None:
+            temperature = fit_temperature(logits[truth >= 0], truth[truth >= 0]) if len(truth) else 1.0
+        if not len(truth):
+            return temperature, None
+        return temperature, score(self.scored(logits, temperature, "val"), self.seed)
+
+    def scored(self, logits: Scores, temperature: float, part: str) -> Scored:
+        """The answers that logits ``[N, C]`` of a part's photos amount to."""
+        entries = self.material.parts[part]
+        return Scored.of(
+            probabilities(logits, temperature),
+            [entry.label for entry in entries],
+            self.material.classes,
+            [entry.group for entry in entries],
+        )
+
+    def leave(self, climbed: Climbed, logits: Scores) -> Climbed:
+        """Write down that a rung is done; its model file must be there. Raises OutputError."""
+        with replacing(self.folder / f"{climbed.key}.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, logits)
+        write_text(self.folder / f"{climbed.key}.json", climbed.model_dump_json(indent=1))
+        return climbed
+
+    def done(self, key: str) -> Climbed | None:
+        """The rung of an earlier start of this run, if it was finished."""
+        try:
+            return Climbed.model_validate_json((self.folder / f"{key}.json").read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            return None
+
+    def logits(self, key: str) -> Scores:
+        """Validation logits ``[N, C]`` of a finished rung."""
+        return np.asarray(np.load(self.folder / f"{key}.npy"))
+
+
+class Rung(Protocol):
+    """One rung: what it would do with the time, and doing it.
+
+    Attributes:
+        key: the name of its files.
+        rung: its name in the ladder.
+    """
+
+    key: str
+    rung: str
+
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
+        """What to do within ``seconds``, given the rungs below."""
+        ...
+
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        """Do it. Raises ExportError, OutputError."""
+        ...

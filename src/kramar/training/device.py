@@ -1,0 +1,16 @@
+"""The devices of this machine, as trainings have them."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+
+from kramar.config import cores
+
+
+def device() -> Accelerator:
+    """The devices of this machine, with mixed precision where the device gains from it."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(cores())
+        return Accelerator(mixed_precision="no")
+    return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")

@@ -1,0 +1,135 @@
+"""The climb: rung after rung for as long as there is time, and the best model within the limits after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kramar.records import Record
+from kramar.training.climb import Climbed, Ground, Limits, Rung, Step
+
+# Less time than this is left for what a rung's estimate does not know.
+_MARGIN = 0.95
+
+
+class Skipped(Record):
+    """A rung that was not climbed, and why."""
+
+    key: str
+    rung: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A rung and its place in the plan.
+
+    Attributes:
+        share: of the time that is left, in proportion to those of the rungs that follow; 0 for one that takes what it
+            takes, which the rungs before it leave it: ``reserve``.
+        least: seconds that must be left before the climb, or it is not tried.
+    """
+
+    rung: Rung
+    share: float = 1.0
+    least: float = 0.0
+    reserve: float = 0.0
+
+
+def climb(
+    ground: Ground,
+    rungs: Sequence[Planned],
+    steps: Mapping[str, Step],
+    decided: Callable[[Mapping[str, Step]], None],
+    publish: Callable[[Sequence[Climbed]], None],
+) -> tuple[list[Climbed], list[Skipped]]:
+    """Climb ``rungs``, in their order.
+
+    Args:
+        ground: what they stand on.
+        rungs: the lowest first.
+        steps: what an earlier start of this run decided, by key; it is done again.
+        decided: told all decisions before one is acted on.
+        publish: told all climbed rungs after each.
+    """
+    steps = dict(steps)
+    climbed: dict[str, Climbed] = {}
+    skipped: list[Skipped] = []
+    if not any(planned.rung.key in steps for planned in rungs):
+        left = ground.left()
+        for planned in rungs:
+            if left < planned.least:
+                why = f"no time: it is worth trying with {planned.least:.0f} s left, {max(0.0, left):.0f} s are"
+                steps[planned.rung.key] = Step(do=False, why=why)
+    for place, planned in enumerate(rungs):
+        rung = planned.rung
+        step = steps.get(rung.key)
+        if step is None:
+            step = _decide(ground, [one for one in rungs[place:] if one.rung.key not in steps], climbed)
+            steps[rung.key] = step
+            decided(steps)
+        if not step.do:
+            skipped.append(Skipped(key=rung.key, rung=rung.rung, why=step.why))
+            ground.progress.say(f"Rung {rung.key} is left out: {step.why}")
+            continue
+        done = ground.done(rung.key)
+        if done is None:
+            if step.expected:
+                ground.progress.say(f"Rung {rung.key}: about {step.expected:.0f} s")
+            done = rung.climb(step, climbed)
+            found = f"{done.val.accuracy.percent()} on validation" if done.val else "no validation photos"
+            ground.progress.say(f"Rung {rung.key}: {found}, in {done.seconds:.0f} s ({done.how})")
+        climbed[rung.key] = done
+        publish(list(climbed.values()))
+    return list(climbed.values()), skipped
+
+
+def _decide(ground: Ground, rungs: Sequence[Planned], climbed: Mapping[str, Climbed]) -> Step:
+    """What to do of the first of ``rungs``, given that the others are still to come."""
+    if ground.stopped():
+        return Step(do=False, why="interrupted")
+    left = ground.left() * _MARGIN
+    reserved = sum(one.reserve for one in rungs[1:])
+    shares = sum(one.share for one in rungs)
+    first = rungs[0]
+    return first.rung.plan((left - reserved) * first.share / shares if first.share else left, climbed)
+
+
+def best(climbed: Sequence[Climbed], limits: Limits) -> Climbed | None:
+    """The model to keep: of those within the limits, the most accurate on validation; of equals, the lower log loss.
+
+    Without validation photos, the last one. A smaller file that passed for its source takes its place. None where
+    nothing is within the limits.
+    """
+    fitting = [one for one in climbed if limits.fits(one)]
+    if not fitting:
+        return None
+    if any(one.val is None for one in fitting):
+        return fitting[-1]
+    sources = {one.key: one for one in climbed}
+
+    def rank(one: Climbed) -> tuple[float, float, bool]:
+        # Its source's figures are its own: what it lost was found to be nothing much.
+        judged = sources[one.source] if one.source and one.passed else one
+        assert judged.val is not None
+        return judged.val.accuracy.value, -judged.val.log_loss.value, one.passed
+
+    return max(fitting, key=rank)
+
+
+def reason(one: Climbed, chosen: Climbed, limits: Limits) -> str:
+    """Why a rung's model was kept, or not."""
+    if one.key == chosen.key:
+        why = "the most accurate on validation" if one.val else "the last rung"
+        if one.source and one.passed:
+            why = f"stands for {one.source}: {one.note}"
+        elif one.source:
+            why = f"within the limits; {one.note}"
+        return why
+    if excess := limits.excess(one):
+        return excess
+    if one.source and not one.passed:
+        return one.note
+    if chosen.source == one.key:
+        return f"{chosen.key} takes its place"
+    return f"not better than {chosen.key} on validation"

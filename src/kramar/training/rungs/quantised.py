@@ -1,0 +1,234 @@
+"""Rung 6: a smaller copy of the best model, where it does what that one does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kramar.data.manifest import Entry
+from kramar.data.pixels import Pixels
+from kramar.evaluation import paired
+from kramar.evaluation.metrics import wilson
+from kramar.exporting import onnx_file, storage
+from kramar.files import replacing
+from kramar.models import squares
+from kramar.models.squares import Squares
+from kramar.records import Estimate, Verification
+from kramar.runtime.model import Model
+from kramar.runtime.session import Scores
+from kramar.training.climb import VERIFIED, Climbed, Ground, Limits, Step
+from kramar.training.ladder import best
+
+# A copy may stand for its source when its labels agree on this share of photos, and validation shows no larger loss.
+AGREEMENT, MOST_LOST = 0.98, 0.005
+# Photos that both are compared on: all validation photos, and training photos up to so many in all.
+COMPARED = 1200
+# Training photos that activations' ranges are measured on.
+CALIBRATED = 128
+# Of a float32 file's bytes, at most: what its copies take.
+SHARES = {"int8": 0.3, "float16": 0.52}
+# Faster arithmetic is preferred to exact weights only where it is faster by so much.
+WORTH = 1.1
+_TOGETHER = 8
+_SECONDS_A_PHOTO = 0.01
+_FIXED_SECONDS = 10.0
+_CONTROLLED_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A smaller file and what was found of it."""
+
+    how: str
+    storage: str
+    path: Path
+    agreement: Estimate
+    lost: Estimate | None
+    milliseconds: float
+    bytes: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may stand for its source."""
+        return self.agreement.value >= AGREEMENT and (self.lost is None or self.lost.value <= MOST_LOST)
+
+    @property
+    def note(self) -> str:
+        """What was found, in words."""
+        lost = (
+            ""
+            if self.lost is None
+            else (
+                f", validation accuracy {-100 * self.lost.value:+.1f} points "
+                f"({-100 * self.lost.high:+.1f} to {-100 * self.lost.low:+.1f})"
+            )
+        )
+        return f"{self.how}: its labels agree on {self.agreement.percent()}{lost}"
+
+
+class QuantisedRung:
+    """int8 arithmetic where that keeps the labels, int8 weights or float16 weights where it does not."""
+
+    key = rung = "quantised"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    @property
+    def seconds(self) -> float:
+        """What it takes, without NNCF, and the scoring of test photos."""
+        parts = {part: len(entries) for part, entries in self._ground.material.parts.items()}
+        photos = 4 * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
+        return _FIXED_SECONDS + photos * _SECONDS_A_PHOTO
+
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
+        """It is made of the best model whose copy can be within the limits."""
+        source = self._source(climbed)
+        expected = self.seconds
+        if expected > seconds:
+            return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
+        controlled = expected + _CONTROLLED_SECONDS <= seconds
+        return Step(
+            do=True,
+            expected=expected + controlled * _CONTROLLED_SECONDS,
+            numbers={"controlled": float(controlled)},
+            models=[source.key],
+        )
+
+    def _source(self, climbed: Mapping[str, Climbed]) -> Climbed:
+        """The most accurate model whose copy will be small enough; the smallest, where none will."""
+        size = self._ground.limits.size
+        able = [one for one in climbed.values() if size is None or one.bytes * SHARES["int8"] <= size]
+        return best(able, Limits()) or min(climbed.values(), key=lambda one: one.bytes)
+
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        """Make copies, compare them with their source, keep one."""
+        ground = self._ground
+        began = time.monotonic()
+        source = climbed[step.models[0]]
+        path = ground.model_file(source.key)
+        model = Model(path)
+        entries, photos = self._compared(model)
+        expected = _probabilities(model, photos)
+        training = squares.squares(ground.material.parts["train"], model.card.resize)
+        calibration = [training[i] for i in range(0, len(training), max(1, len(training) // CALIBRATED))][:CALIBRATED]
+        labels = expected.argmax(axis=1).tolist()
+
+        def controlled(given: Path, target: Path) -> None:
+            shown = [photos[i] for i in range(min(len(photos), VERIFIED))]
+            storage.int8_controlled(given, target, calibration, shown, labels[: len(shown)], 1 - AGREEMENT)
+
+        ways: list[tuple[str, str, Callable[[Path, Path], None]]] = [
+            ("int8 by ONNX Runtime", "int8", lambda given, target: storage.int8_arithmetic(given, target, calibration)),
+            *([("int8 by NNCF", "int8", controlled)] if step.numbers["controlled"] else []),
+            ("int8 weights, float32 arithmetic", "int8", storage.int8_weights),
+            ("float16 weights, float32 arithmetic", "float16", storage.float16),
+        ]
+        copies: list[Copy] = []
+        for how, kind, make in ways:
+            if ground.stopped() and copies:
+                break
+            # Exact weights are good enough: there is no need of larger ones.
+            if kind == "float16" and any(copy.passed for copy in copies):
+                continue
+            place = ground.folder / f".{len(copies)}.{self.key}.onnx"
+            make(path, place)
+            copies.append(self._judged(place, how, kind, entries, photos, expected))
+            ground.progress.say(copies[-1].note)
+        kept = self._kept(copies, source)
+        return self._leave(kept, copies, source, step, time.monotonic() - began)
+
+    def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
+        """All validation photos, then as many training photos as time allows, spread over the classes."""
+        parts = self._ground.material.parts
+        some = parts["train"][:: max(1, -(-len(parts["train"]) // max(1, COMPARED - len(parts["val"]))))]
+        entries = [*parts["val"], *some]
+        return entries, squares.squares(entries, model.card.resize)
+
+    def _judged(
+        self, path: Path, how: str, kind: str, entries: Sequence[Entry], photos: Squares, expected: Scores
+    ) -> Copy:
+        ground, model = self._ground, Model(path)
+        found = _probabilities(model, photos)
+        same = found.argmax(axis=1) == expected.argmax(axis=1)
+        truth = np.array(ground.material.truth("val"), np.int64)
+        lost = None
+        if len(truth):
+            before, after = (scores[: len(truth)].argmax(axis=1) == truth for scores in (expected, found))
+            groups = [entry.group for entry in entries[: len(truth)]]
+            lost = paired.difference(before, after, groups, ground.seed)
+        return Copy(
+            how=how,
+            storage=kind,
+            path=path,
+            agreement=wilson(int(same.sum()), len(same)),
+            lost=lost,
+            milliseconds=model.milliseconds(),
+            bytes=path.stat().st_size,
+        )
+
+    def _kept(self, copies: Sequence[Copy], source: Climbed) -> Copy:
+        """Of those that pass, the fastest if it is worth it, or else the smallest; if none does, the most alike."""
+        good = [copy for copy in copies if copy.passed]
+        if not good:
+            return max(copies, key=lambda copy: copy.agreement.value)
+        fastest = min(good, key=lambda copy: copy.milliseconds)
+        if fastest.milliseconds * WORTH <= source.milliseconds:
+            return fastest
+        return min(good, key=lambda copy: copy.bytes)
+
+    def _leave(self, kept: Copy, copies: Sequence[Copy], source: Climbed, step: Step, seconds: float) -> Climbed:
+        ground, path = self._ground, self._ground.model_file(self.key)
+        card = Model(kept.path).card.model_copy(update={"rung": self.rung, "storage": kept.storage})
+        # The scores that it is judged on are the finished file's own.
+        val = ground.material.parts["val"] or ground.material.parts["train"][:VERIFIED]
+        photos = squares.squares(val, card.resize)
+        logits = _logits(Model(kept.path), photos)
+        temperature, metrics = ground.judged(logits[: len(ground.material.parts["val"])], source.temperature)
+        card = card.model_copy(update={"metrics": {"val": metrics} if metrics else {}})
+        with replacing(path) as temporary:
+            onnx_file.describe(kept.path, card, temporary)
+            again = _logits(Model(temporary), photos)
+            onnx_file.require_same(again, logits)
+        for copy in copies:
+            copy.path.unlink(missing_ok=True)
+        others = "; ".join(copy.note for copy in copies if copy is not kept)
+        share, faster = kept.bytes / source.bytes, source.milliseconds / kept.milliseconds
+        done = Climbed(
+            key=self.key,
+            rung=self.rung,
+            backbone=source.backbone,
+            storage=kept.storage,
+            how=f"{kept.how}, of {source.key}: {share:.0%} of its bytes, {faster:.2f} times as fast",
+            seconds=seconds,
+            expected=step.expected,
+            bytes=path.stat().st_size,
+            milliseconds=kept.milliseconds,
+            temperature=temperature,
+            val=metrics,
+            verification=Verification(photos=len(val), label_differences=0, largest_difference=0.0),
+            source=source.key,
+            passed=kept.passed,
+            note=kept.note + (f" (tried too: {others})" if others else ""),
+        )
+        return ground.leave(done, logits[: len(ground.material.parts["val"])])
+
+
+def _probabilities(model: Model, photos: Squares) -> Scores:
+    return _run(model.scores, photos)
+
+
+def _logits(model: Model, photos: Squares) -> Scores:
+    return _run(model.logits, photos)
+
+
+def _run(said: Callable[[Pixels], Scores], photos: Squares) -> Scores:
+    """What is said of each photo, ``[N, C]``."""
+    starts = range(0, len(photos), _TOGETHER)
+    return np.concatenate(
+        [said(np.stack([photos[i] for i in range(start, min(start + _TOGETHER, len(photos)))])) for start in starts]
+    )

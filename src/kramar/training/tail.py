@@ -1,0 +1,115 @@
+"""The last stages of a network, trained on what the first ones, which stay as they are, have made of photos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from kramar.models.maps import Half
+from kramar.models.networks import Network
+from kramar.models.staged import Staged
+from kramar.runtime.session import Scores
+from kramar.training.losses import Loss, Target, Taught
+from kramar.training.photos import Shuffled
+
+_PROBE_SECONDS = 2.0
+_WARM_STEPS = 2
+# From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
+Targets = Callable[[Sequence[int], Sequence[int]], Target]
+
+
+class Tail(nn.Module):
+    """A network from a cut on: maps ``[N, c, h, w]`` to logits ``[N, C]``."""
+
+    def __init__(self, network: Network, cut: int) -> None:
+        """What is beyond ``cut`` learns; the stages before it stay as they are, and are not part of this."""
+        super().__init__()
+        assert isinstance(network.body, Staged)
+        self.stages = network.body.stages[cut:]
+        self.head = network.head
+        # Not a submodule: what comes before the cut is neither trained nor kept in checkpoints.
+        self._joint = network.body.joint
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Logits ``[N, C]``."""
+        seen, found = maps, []
+        for stage in self.stages:
+            seen = stage(seen)
+            found.append(seen)
+        logits: Tensor = self.head(self._joint(found)[1])
+        return logits
+
+
+class MapBatches:
+    """Maps of views of photos, batch by batch; an epoch shows each photo once, in a view drawn at random."""
+
+    def __init__(
+        self,
+        views: Sequence[tuple[Half, Sequence[int]]],
+        targets: Targets,
+        *,
+        batch: int,
+        seed: int,
+        accelerator: Accelerator,
+        most: int | None = None,
+    ) -> None:
+        """``views``: maps ``[., h, w, c]`` and where in them each photo's are; ``most`` photos an epoch, if not all."""
+        self._views, self._targets, self._seed = views, targets, seed
+        self._device = accelerator.device
+        self._photos = len(views[0][1])
+        self._sampler = Shuffled(self._photos, batch, seed, accelerator.process_index, accelerator.num_processes)
+        self._steps = len(self._sampler) if most is None else max(1, min(len(self._sampler), most // batch))
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
+        """Maps ``[B, c, h, w]``, channels last in memory, and what the loss is told of them."""
+        drawn = np.random.default_rng([self._seed, number, 1]).integers(0, len(self._views), self._photos)
+        self._sampler.epoch = number
+        for step, (_, indices) in enumerate(self._sampler):
+            if step == self._steps:
+                return
+            shown = [int(drawn[index]) for index in indices]
+            rows = [self._views[view][0][self._views[view][1][i]] for view, i in zip(shown, indices, strict=True)]
+            maps = torch.from_numpy(np.stack(rows)).to(self._device).float().permute(0, 3, 1, 2)
+            yield maps, self._targets(indices, shown)
+
+
+def labels(truth: Sequence[int], device: torch.device) -> Targets:
+    """The loss is told the photos' classes."""
+    known = torch.tensor(truth, device=device)
+    return lambda indices, _views: known[list(indices)]
+
+
+def taught(truth: Sequence[int], said: Sequence[Scores], device: torch.device) -> Targets:
+    """The loss is told the photos' classes, and the teacher's logits ``[N, C]`` of the view that is shown."""
+    known = torch.tensor(truth, device=device)
+    logits = torch.from_numpy(np.stack(said)).to(device)
+    return lambda indices, views: Taught(known[list(indices)], logits[list(views), list(indices)])
+
+
+def speed(learner: nn.Module, inputs: Tensor, target: Target, loss: Loss, seconds: float = _PROBE_SECONDS) -> float:
+    """Photos a second of training steps on this batch; the weights are as before afterwards."""
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-6, fused=True)
+    learner.train()
+    began, steps = 0.0, 0
+    while True:
+        if steps == _WARM_STEPS:
+            began = time.perf_counter()
+        torch.autograd.backward(loss(learner, inputs, target))
+        optimiser.step()
+        optimiser.zero_grad()
+        steps += 1
+        if steps > _WARM_STEPS and time.perf_counter() - began > seconds:
+            break
+    took = time.perf_counter() - began
+    learner.load_state_dict(before)
+    learner.eval()
+    return (steps - _WARM_STEPS) * len(inputs) / took
