@@ -9,7 +9,7 @@ def main() -> None:
     """Train on Grocery from a cold cache, from a warm one, and again in the same folder."""
     folder = scratch("main-job")
     cache = folder / "cache"
-    command = ("train", str(TABLE), "--budget", "5m", "--out")
+    command = ("train", str(TABLE), "--budget", "5m", "--rungs", "head", "--out")
     cold = run(*command, str(folder / "cold"), cache=cache)
     warm = run(*command, str(folder / "warm"), cache=cache)
     before = (folder / "warm" / "run.json").read_bytes()

@@ -19,7 +19,7 @@ def main() -> None:
     from onnx import numpy_helper
 
     folder = scratch("parity")
-    run = train(TABLE, folder / "run", budget="5m")
+    run = train(TABLE, folder / "run", budget="5m", rungs="head")
     model = load(run.path / "model.onnx")
     weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(model.path).graph.initializer}
     rows = [row for row in list_photos(TABLE, {}).rows if row.split == "test"]

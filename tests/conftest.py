@@ -140,10 +140,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run on ``shop``. Tests read it only."""
+    """A finished run on ``shop``, of the first rung. Tests read it only."""
     import kramar
 
-    return kramar.train(shop, tmp_path_factory.mktemp("runs") / "shop")
+    return kramar.train(shop, tmp_path_factory.mktemp("runs") / "shop", rungs="head")
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mixed_run(mixed: Path, trained: Run) -> Path:
-    done = kramar("train", mixed, "--out", mixed.parent / "run")
+    done = kramar("train", "--rungs", "head", mixed, "--out", mixed.parent / "run")
     assert done.returncode == 0, done.stderr
     assert "Left out      " in done.stdout
     assert "Warning: labels that differ only by case or spaces are kept apart: 'Box', 'box '" in done.stderr

@@ -67,7 +67,7 @@ def test_the_help_names_every_backbone() -> None:
 
 
 def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
-    done = kramar("train", shop, "--out", trained.path)
+    done = kramar("train", "--rungs", "head", shop, "--out", trained.path)
     assert done.returncode == 0
     accuracy = re.escape(trained.metrics["test"].accuracy.percent())
     assert re.fullmatch(
@@ -79,7 +79,7 @@ def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
 
 
 def test_train_in_json(trained: Run, shop: Path) -> None:
-    done = kramar("train", shop, "--out", trained.path, "--json")
+    done = kramar("train", "--rungs", "head", shop, "--out", trained.path, "--json")
     assert json.loads(done.stdout) == json.loads((trained.path / "run.json").read_text(encoding="utf-8"))
     assert done.stderr == f"{trained.path} is finished already: nothing to do\n"
 
@@ -192,7 +192,7 @@ def test_a_bar_on_the_terminal_and_none_in_the_result(
 def test_names_that_are_not_utf_8_from_end_to_end(trained: Run, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     put_folder(odd, 20, start=300)
-    done = kramar("train", odd, "--json", cwd=tmp_path)
+    done = kramar("train", "--rungs", "head", odd, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"]["source"] == f"{tmp_path}/caf\\udce9"
     run = tmp_path / "kramar-runs" / odd.name
@@ -205,8 +205,8 @@ def test_names_that_are_not_utf_8_from_end_to_end(trained: Run, tmp_path: Path) 
             assert done.returncode == 0, done.stderr
             said = json.dumps(json.loads(done.stdout)) if form else done.stdout + done.stderr
             assert ("caf\\\\udce9" if form else "caf\\udce9") in said
-    assert "is finished already" in kramar("train", odd, cwd=tmp_path).stderr
-    assert "caf\\udce9/none: no such folder or table" in complaint(kramar("train", odd / "none"), 2)
+    assert "is finished already" in kramar("train", "--rungs", "head", odd, cwd=tmp_path).stderr
+    assert "caf\\udce9/none: no such folder or table" in complaint(kramar("train", "--rungs", "head", odd / "none"), 2)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1251"])
@@ -266,7 +266,7 @@ def interrupted(has_come: Callable[[], bool], *arguments: str | Path) -> subproc
 
 def test_ctrl_c_while_training(tmp_path: Path) -> None:
     shop, run = put_folder(tmp_path / "shop", 40, start=500), tmp_path / "run"
-    done = interrupted((run / "plan.json").exists, "train", shop, "--out", run)
+    done = interrupted((run / "plan.json").exists, "train", "--rungs", "head", shop, "--out", run)
     assert complaint(done, 130) == "interrupted; a training run goes on with the same command"
     assert not unfinished(run)
     assert (run / "plan.json").exists(), "what the same command goes on with"

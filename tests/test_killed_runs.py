@@ -45,7 +45,7 @@ class Killed:
 
     def _start(self, folder: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command("train", self.data, "--out", "run", "--json"),
+            command("train", "--rungs", "head", self.data, "--out", "run", "--json"),
             cwd=folder,
             env={**os.environ, "KRAMAR_CACHE": str(folder / "cache")},
             stdout=subprocess.PIPE,

@@ -40,7 +40,7 @@ FULL = ("the disk is full; free some space or write elsewhere", "File too large"
 def test_disk_full_for_the_run(tmp_path: Path, shop: Path, trained: Run) -> None:
     disk = tmp_path / "disk"
     with full_disk(disk, 2048) as first:
-        said = complaint(kramar("train", shop, "--out", disk / "run", first=first), 1)
+        said = complaint(kramar("train", "--rungs", "head", shop, "--out", disk / "run", first=first), 1)
         assert any(full in said for full in FULL), said
         assert not unfinished(disk)
 
@@ -51,7 +51,9 @@ def test_disk_full_for_the_cache(tmp_path: Path, shop: Path, trained: Run) -> No
     cache.mkdir()
     (cache / "backbones").symlink_to(Path(os.environ["KRAMAR_CACHE"]) / "backbones")
     with full_disk(cache / "features", 400) as first:
-        done = kramar("train", "shop", "--out", "run", first=first, cwd=tmp_path, KRAMAR_CACHE=str(cache))
+        done = kramar(
+            "train", "--rungs", "head", "shop", "--out", "run", first=first, cwd=tmp_path, KRAMAR_CACHE=str(cache)
+        )
         said = complaint(done, 1)
         assert any(full in said for full in FULL), said
         assert str(cache) in said
@@ -80,14 +82,14 @@ def not_writable(tmp_path: Path) -> Path:
 
 
 def test_not_writable_for_the_run(tmp_path: Path, shop: Path, trained: Run) -> None:
-    said = complaint(kramar("train", shop, "--out", not_writable(tmp_path) / "kramar-run"), 1)
+    said = complaint(kramar("train", "--rungs", "head", shop, "--out", not_writable(tmp_path) / "kramar-run"), 1)
     assert "kramar-run: not writable (" in said
     assert "choose another place or change its permissions" in said
 
 
 def test_not_writable_for_the_cache(tmp_path: Path, shop: Path, trained: Run) -> None:
     cache = not_writable(tmp_path) / "kramar-cache"
-    done = kramar("train", shop, "--out", tmp_path / "run", KRAMAR_CACHE=str(cache))
+    done = kramar("train", "--rungs", "head", shop, "--out", tmp_path / "run", KRAMAR_CACHE=str(cache))
     assert "kramar-cache" in complaint(done, 1)
     assert not unfinished(tmp_path)
 
@@ -103,8 +105,8 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, shop: Path, trained: Ru
     (tmp_path / "file").write_text("mine")
     below = tmp_path / "file" / "below"
     arguments: dict[str, list[str | Path]] = {
-        "run": ["train", shop, "--out", below],
-        "cache": ["train", shop, "--out", tmp_path / "run"],
+        "run": ["train", "--rungs", "head", shop, "--out", below],
+        "cache": ["train", "--rungs", "head", shop, "--out", tmp_path / "run"],
         "predictions": ["classify", trained.path / "model.onnx", shop, "--out", below / "out.csv"],
     }
     cache = str(below) if what == "cache" else os.environ["KRAMAR_CACHE"]

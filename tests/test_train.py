@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -22,6 +23,9 @@ from kramar import DataError, InputError, OutputError, Run, RunFolderError
 from kramar.models import features
 from products import KINDS, encoded, put_folder
 from shell import contents
+
+# The other rungs have tests of their own.
+train = functools.partial(kramar.train, rungs="head")
 
 FILES = {"manifest.parquet", "model.onnx", "models/head.onnx", "plan.json", "report.html", "run.json", "run.log"}
 
@@ -86,7 +90,9 @@ def test_the_command_in_run_json_is_the_run(trained: Run, shop: Path) -> None:
     words = shlex.split(trained.record.command)
     assert words[:3] == ["kramar", "train", str(shop)]
     assert words[words.index("--out") + 1] == str(trained.path)
-    assert kramar.train(words[2], words[4], budget=words[6]).was_finished
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given.keys() == {"--out", "--budget", "--rungs"}
+    assert kramar.train(words[2], given["--out"], budget=given["--budget"], rungs=given["--rungs"]).was_finished
 
 
 def test_manifest_and_plan_tell_the_same(trained: Run) -> None:
@@ -127,7 +133,7 @@ def test_model_file_is_as_documented(trained: Run) -> None:
 def test_same_command_again_changes_no_byte(trained: Run, shop: Path) -> None:
     before = contents(trained.path)
     times = {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")}
-    again = kramar.train(shop, trained.path)
+    again = train(shop, trained.path)
     assert again.was_finished
     assert again.record == trained.record
     assert contents(trained.path) == before
@@ -137,7 +143,7 @@ def test_same_command_again_changes_no_byte(trained: Run, shop: Path) -> None:
 def test_warm_cache_gives_the_same_file_and_needs_neither_features_nor_torch(
     trained: Run, shop: Path, tmp_path: Path
 ) -> None:
-    code = f"import sys, kramar; kramar.train({str(shop)!r}, 'run'); print('torch' in sys.modules)"
+    code = f"import sys, kramar; kramar.train({str(shop)!r}, 'run', rungs='head'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     features = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["features"]
@@ -146,7 +152,7 @@ def test_warm_cache_gives_the_same_file_and_needs_neither_features_nor_torch(
 
 
 def test_another_seed_is_another_split(trained: Run, shop: Path, tmp_path: Path) -> None:
-    other = kramar.train(shop, tmp_path / "run", seed=1)
+    other = train(shop, tmp_path / "run", seed=1)
     first, second = (
         {row["hash"]: row["split"] for row in pq.read_table(run.path / "manifest.parquet").to_pylist()}
         for run in (trained, other)
@@ -164,34 +170,34 @@ def test_another_seed_is_another_split(trained: Run, shop: Path, tmp_path: Path)
 def test_other_options_in_a_run_are_refused(trained: Run, shop: Path, options: dict[str, object], named: str) -> None:
     before = contents(trained.path)
     with pytest.raises(RunFolderError, match=named):
-        kramar.train(shop, trained.path, **options)  # type: ignore[arg-type]
+        train(shop, trained.path, **options)  # type: ignore[arg-type]
     assert contents(trained.path) == before
 
 
 def test_other_data_in_a_run_is_refused(trained: Run, tmp_path: Path) -> None:
     before = contents(trained.path)
     with pytest.raises(RunFolderError, match="holds a run of other data"):
-        kramar.train(put_folder(tmp_path / "shop", 3), trained.path)
+        train(put_folder(tmp_path / "shop", 3), trained.path)
     assert contents(trained.path) == before
 
 
 def test_a_folder_with_other_files_is_refused(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(RunFolderError, match="found other files; use a new --out"):
-        kramar.train(shop, tmp_path)
+        train(shop, tmp_path)
     assert contents(tmp_path) == {"letters.txt": b"mine"}
 
 
 def test_a_file_in_the_way_is_refused(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(OutputError, match="a file is where the run folder should be"):
-        kramar.train(shop, tmp_path / "run")
+        train(shop, tmp_path / "run")
     assert contents(tmp_path) == {"run": b"mine"}
 
 
 def test_two_at_once_in_one_folder_are_refused(shop: Path, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(RunFolderError, match="another kramar is working in it"):
-        kramar.train(shop, tmp_path)
+        train(shop, tmp_path)
 
 
 # Strict
@@ -201,7 +207,7 @@ def test_strict_refuses_what_would_be_left_out(tmp_path: Path) -> None:
     put_folder(tmp_path / "shop", 4, ["Plate", "Box"])
     (tmp_path / "shop" / "notes.txt").write_text("call the printer")
     with pytest.raises(DataError, match=r"--strict, and 1 cannot be used, the first 'notes\.txt' \(not_an_image"):
-        kramar.train(tmp_path / "shop", tmp_path / "run", strict=True)
+        train(tmp_path / "shop", tmp_path / "run", strict=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -209,10 +215,10 @@ def test_strict_refuses_photos_that_do_not_decode_and_the_mended_data_trains(tmp
     shop = put_folder(tmp_path / "shop", 4, ["Plate", "Box"])
     (shop / "Box" / "bad.jpg").write_bytes(encoded("Box", 50)[:200])
     with pytest.raises(DataError, match=r"--strict, and 1 cannot be used, the first 'Box/bad\.jpg' \(unreadable"):
-        kramar.train(shop, tmp_path / "run", strict=True)
+        train(shop, tmp_path / "run", strict=True)
     assert not (tmp_path / "run").exists()
     (shop / "Box" / "bad.jpg").unlink()
-    assert kramar.train(shop, tmp_path / "run", strict=True).record.data.photos == 8
+    assert train(shop, tmp_path / "run", strict=True).record.data.photos == 8
 
 
 # The budget
@@ -227,14 +233,14 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_budget_too_short_for_any_model(slow: None, tmp_path: Path) -> None:
     shop = put_folder(tmp_path / "shop", 20, start=200)
     with pytest.raises(InputError, match=r"--budget: \d+s are left, in which 7 of 60 photos fit") as refused:
-        kramar.train(shop, tmp_path / "run", budget="60s")
+        train(shop, tmp_path / "run", budget="60s")
     assert "all of them take about" in str(refused.value)
     assert not (tmp_path / "run").exists(), "a longer --budget has to find the place free"
 
 
 def test_a_budget_for_some_of_the_photos(slow: None, tmp_path: Path) -> None:
     shop = put_folder(tmp_path / "shop", 20, start=900)
-    run = kramar.train(shop, tmp_path / "run", budget=200)
+    run = train(shop, tmp_path / "run", budget=200)
     data = run.record.data
     assert 12 <= data.photos <= 40
     assert data.left_out == {"unreadable": 0, "over_budget": 60 - data.photos}
@@ -252,5 +258,5 @@ def test_a_budget_for_some_of_the_photos(slow: None, tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", ["soon", "", "-5m", "0s", -1, 0])
 def test_a_budget_that_is_none(shop: Path, tmp_path: Path, budget: str | float) -> None:
     with pytest.raises(InputError, match="--budget: expected"):
-        kramar.train(shop, tmp_path / "run", budget=budget)
+        train(shop, tmp_path / "run", budget=budget)
     assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 import kramar
 from products import encoded, put
+
+# The other rungs have tests of their own.
+train = functools.partial(kramar.train, rungs="head")
 
 
 def split_table(folder: Path, parts: Mapping[str, Mapping[str, int]], names: str = "image,label,split") -> Path:
@@ -34,7 +38,7 @@ def test_nested_folders_are_labels_by_their_whole_path(tmp_path: Path) -> None:
     for label, kind in leaves.items():
         for number in range(8):
             put(tmp_path / "shop" / label / f"{number}.jpg", kind, number)
-    run = kramar.train(tmp_path / "shop", tmp_path / "run")
+    run = train(tmp_path / "shop", tmp_path / "run")
     assert run.model.classes == sorted(leaves)
     assert [entry.category for entry in run.model.card.classes] == sorted(leaves)
     assert any("too small to split well" in warning for warning in run.record.data.warnings)
@@ -46,7 +50,7 @@ def test_a_table_with_its_own_split(tmp_path: Path) -> None:
         "valid": {"Plate": 6},
         "test": {"Plate": 5, "Box": 5, "Tent": 4},
     }
-    run = kramar.train(split_table(tmp_path / "shop", parts), tmp_path / "run")
+    run = train(split_table(tmp_path / "shop", parts), tmp_path / "run")
     data = run.record.data
     assert (data.split, data.split_from) == ({"train": 24, "val": 6, "test": 14}, "table")
     assert run.model.classes == ["Box", "Plate"]
@@ -60,7 +64,7 @@ def test_a_table_with_its_own_split(tmp_path: Path) -> None:
 
 def test_a_table_without_test_rows(tmp_path: Path) -> None:
     parts = {"train": {"Plate": 10, "Box": 10}, "val": {"Plate": 3, "Box": 3}}
-    run = kramar.train(split_table(tmp_path / "shop", parts), tmp_path / "run")
+    run = train(split_table(tmp_path / "shop", parts), tmp_path / "run")
     assert list(run.metrics) == ["val"]
     assert run.record.data.split["test"] == 0
     assert "Not tested." in run.report.read_text(encoding="utf-8")
@@ -68,7 +72,7 @@ def test_a_table_without_test_rows(tmp_path: Path) -> None:
 
 def test_a_table_of_other_columns_with_training_rows_only(tmp_path: Path) -> None:
     table = split_table(tmp_path / "shop", {"train": {"Plate": 12, "Box": 12}}, "photo,group,part")
-    run = kramar.train(table, tmp_path / "run", columns={"image": "photo", "label": "group", "split": "part"})
+    run = train(table, tmp_path / "run", columns={"image": "photo", "label": "group", "split": "part"})
     assert run.record.data.split_from == "table"
     assert "--columns image=photo,label=group,split=part" in run.record.command
     assert run.record.data.split["val"] + run.record.data.split["train"] == 24
@@ -91,7 +95,7 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path, monkeypatch: pytest.M
         }
     ).replace_schema_metadata({"huggingface": json.dumps(info)})
     pq.write_table(table, "shop.parquet")
-    run = kramar.train("shop.parquet")
+    run = train("shop.parquet")
     assert run.path == Path("kramar-runs/shop"), "the default is named after the data"
     assert (run.model.classes, run.record.data.photos) == (names, 30)
     rows = pq.read_table(run.path / "manifest.parquet").to_pylist()
@@ -103,7 +107,7 @@ def test_photos_that_are_there_twice_are_counted(tmp_path: Path) -> None:
     table = split_table(tmp_path / "shop", parts)
     with table.open("a", encoding="utf-8") as file:
         file.write("photos/0.png,Box,train\nphotos/1.png,Plate,test\n")
-    run = kramar.train(table, tmp_path / "run")
+    run = train(table, tmp_path / "run")
     assert run.record.data.photos == 32
     warnings = " ".join(run.record.data.warnings)
     assert "1 photo(s) are there more than once with different labels" in warnings

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kramar.jobs.benchmark import Benchmark, benchmark
     from kramar.jobs.classify import classify
     from kramar.jobs.compare import Grid, compare
+    from kramar.jobs.distill import Distillation, distill
     from kramar.jobs.evaluate import Evaluation, evaluate
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
@@ -55,6 +56,7 @@ _HOMES = {
         "kramar.errors",
     ),
     "Benchmark": "kramar.jobs.benchmark",
+    "Distillation": "kramar.jobs.distill",
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
     "Grid": "kramar.jobs.compare",
@@ -66,6 +68,7 @@ _HOMES = {
     "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "compare": "kramar.jobs.compare",
+    "distill": "kramar.jobs.distill",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
     "train": "kramar.jobs.train",
@@ -76,6 +79,7 @@ _HOMES = {
 __all__ = [
     "Benchmark",
     "DataError",
+    "Distillation",
     "Estimate",
     "Evaluation",
     "ExportError",
@@ -97,6 +101,7 @@ __all__ = [
     "benchmark",
     "classify",
     "compare",
+    "distill",
     "evaluate",
     "load",
     "train",

@@ -18,6 +18,11 @@ RUNS_FOLDER = "kramar-runs"
 DEFAULT_BUDGET = "10m"
 DEFAULT_GRID_BUDGET = "2h"
 DEFAULT_SEEDS = 3
+DEFAULT_TEMPERATURES = "2,3,4,5"
+DEFAULT_WEIGHTS = "0.1,0.3,0.5,0.9"
+DEFAULT_DISTILL_SEEDS = 1
+# How a teacher's word is weighed; the thesis's way first.
+SCALINGS = ("thesis", "hinton", "dist")
 DEFAULT_BENCHMARK_BUDGET = "10m"
 DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_CACHE_SIZE = "2GB"

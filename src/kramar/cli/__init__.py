@@ -17,7 +17,8 @@ import typer
 from kramar.cli import weights
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
-from kramar.cli.options import WHOLE, Columns, Data, Json, Strict
+from kramar.cli.distill import distill
+from kramar.cli.options import WHOLE, CacheSize, Columns, Data, Json, Strict
 from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
 from kramar.cli.terminal import printable, progress_bars
 from kramar.cli.tune import tune
@@ -140,9 +141,7 @@ def train(
     rungs: Annotated[
         str, typer.Option(help="The rungs of the ladder that may be climbed, separated by commas.")
     ] = ",".join(RUNGS),
-    cache_size: Annotated[
-        str, typer.Option(metavar="<size>", help="Cached maps take at most so much, such as 2GB.")
-    ] = DEFAULT_CACHE_SIZE,
+    cache_size: CacheSize = DEFAULT_CACHE_SIZE,
     seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
@@ -179,6 +178,7 @@ def train(
 
 app.command()(compare)
 app.command()(tune)
+app.command()(distill)
 
 
 @app.command()

@@ -22,6 +22,9 @@ Size = Annotated[
 Epochs = Annotated[
     str | None, typer.Option(metavar=WHOLE, help="Passes over the training photos [default: the recipe's own].")
 ]
+CacheSize = Annotated[
+    str, typer.Option(metavar="<size>", help="Views that are kept in the cache take at most so much, such as 2GB.")
+]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
 ]

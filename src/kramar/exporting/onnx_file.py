@@ -143,6 +143,18 @@ def read_head(path: Path) -> Linear:
     return Linear(*(numpy_helper.to_array(stored[name]) for name in ("head.weight", "head.bias")))
 
 
+def read_weights(path: Path, prefix: str) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights in the model file at ``path`` whose names start with ``prefix``, without it."""
+    import onnx
+    from onnx import numpy_helper
+
+    return {
+        tensor.name.removeprefix(prefix): numpy_helper.to_array(tensor)
+        for tensor in onnx.load(path).graph.initializer
+        if tensor.name.startswith(prefix)
+    }
+
+
 def describe(path: Path, card: ModelCard, target: Path) -> None:
     """Write the model file at ``path`` to ``target`` with another ``card``; what it computes stays the same."""
     import onnx

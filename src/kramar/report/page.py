@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kramar.errors import MissingExtra
 from kramar.records import ClassScore, Mistake, RunRecord
-from kramar.report import charts
+from kramar.report import charts, climb
 from kramar.report.album import Album, shelves
 from kramar.report.confusion import heat_map
 from kramar.report.wording import DRAWN, FILTERS, PART_NAMES, STEPS, count, counted, headline, name, unit
@@ -115,6 +115,8 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
             heat=heat_map(record.confusions, record.classes),
             metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
             steps=STEPS,
+            climb=climb.climb(record.ladder),
+            climb_box=(climb.WIDTH, climb.HEIGHT),
         )
     )
     return UNPRINTABLE.sub("\ufffd", page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -28,6 +30,14 @@ def start(opened: Opened, classes: int, head: Linear | None = None) -> Network:
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(head.weights.T) if head else torch.zeros_like(layer.weight))
         layer.bias.copy_(torch.from_numpy(head.bias) if head else torch.zeros_like(layer.bias))
+    return network
+
+
+def reopen(opened: Opened, classes: int, path: Path) -> Network:
+    """The network of a model file that `write` or the head's rung left."""
+    network = start(opened, classes, onnx_file.read_head(path))
+    stored = onnx_file.read_weights(path, "body.")
+    network.body.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in stored.items()}, strict=True)
     return network
 
 

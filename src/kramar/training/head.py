@@ -106,6 +106,34 @@ def fit_head(
     return head, record
 
 
+def fit_taught(
+    train: Part, targets: npt.NDArray[np.floating], how: HeadRecord, classes: int, *, shrinkage: float = SHRINKAGE
+) -> Linear:
+    """The head of ``how``'s strength that says ``targets``, probabilities ``[N, C]``, of the photos of ``train``.
+
+    The same model as `fit_head`'s, its labels shares instead of classes: cross-entropy and an L2 penalty on whitened
+    embeddings, by L-BFGS.
+    """
+    import torch
+
+    fitter = _Fitter(train, classes, shrinkage)
+    white = torch.from_numpy(np.ascontiguousarray(fitter.white, np.float32))
+    said = torch.from_numpy(np.asarray(targets, np.float32))
+    weights = torch.zeros(white.shape[1], classes, requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=200, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+
+    def step() -> torch.Tensor:
+        optimiser.zero_grad()
+        fit = torch.nn.functional.cross_entropy(white @ weights + bias, said, reduction="sum")
+        value = (how.regularisation * fit + 0.5 * (weights**2).sum()) / len(white)
+        torch.autograd.backward(value)
+        return value
+
+    optimiser.step(step)  # type: ignore[no-untyped-call]
+    return fitter.raw(weights.detach().numpy().astype(np.float64), bias.detach().numpy().astype(np.float64))
+
+
 class _Search:
     """Tries settings on folds; a fold's next fit starts from its last one, which makes it several times faster."""
 
@@ -199,7 +227,15 @@ class _Fitter:
             # A fit that stops early is judged on held-out photos like any other.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._model.fit(self._white, self._truth)
-        weights, bias = self._coefficients(self._model)
+        return self.raw(*self._coefficients(self._model))
+
+    @property
+    def white(self) -> npt.NDArray[np.floating]:
+        """The part's embeddings, whitened, ``[N, D]``."""
+        return np.asarray(self._white)
+
+    def raw(self, weights: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> Linear:
+        """The head for raw embeddings that one of whitened ones amounts to."""
         weights = self._whiten @ weights
         return Linear(weights.astype(np.float32), (bias - self._mean @ weights).astype(np.float32))
 

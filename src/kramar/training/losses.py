@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kramar.config import SCALINGS
 from kramar.errors import InputError
 from kramar.training.recipe import Recipe
 
@@ -117,14 +118,14 @@ def _pearson(first: Tensor, second: Tensor) -> Tensor:
     return functional.cosine_similarity(first, second, dim=1, eps=1e-8)
 
 
-SCALINGS: dict[str, Callable[[float, float], Criterion]] = {"thesis": thesis, "hinton": hinton, "dist": dist}
+_BY_NAME = dict(zip(SCALINGS, (thesis, hinton, dist), strict=True))
 
 
 def scaling(name: str) -> Callable[[float, float], Criterion]:
     """The distillation loss called ``name``. Raises InputError."""
-    if name not in SCALINGS:
+    if name not in _BY_NAME:
         raise InputError(f"--scaling: expected {', '.join(SCALINGS)}, found {name!r}")
-    return SCALINGS[name]
+    return _BY_NAME[name]
 
 
 def of(recipe: Recipe, criterion: Criterion | None = None) -> Loss:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from kramar.config import TrainConfig
 from kramar.models import backbones, engines
 from kramar.models.engines import Opened
@@ -11,11 +13,15 @@ from kramar.training.ladder import Planned
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.quantised import QuantisedRung
 from kramar.training.rungs.tail import TailRung
+from kramar.training.rungs.views import ViewsRung
+from kramar.training.rungs.whole import WholeRung
 
 # A larger network sees more, and can teach the first one; it takes three times as long.
 LARGER = "efficientnet_lite2"
 # Seconds left after the head, from which the larger network, and a student of it, are worth their time.
 LARGER_SECONDS = 1200.0
+# The same for training all layers.
+WHOLE_SECONDS = 3000.0
 
 
 def rungs(ground: Ground, config: TrainConfig, opened: Opened) -> list[Planned]:
@@ -29,6 +35,7 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened) -> list[Planned]:
     def first() -> Opened:
         return opened
 
+    @functools.cache
     def larger() -> Opened:
         backbone = backbones.find(LARGER)
         converted = engines.prepare(backbone, ground.progress)
@@ -39,8 +46,11 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened) -> list[Planned]:
         tails.append(Planned(TailRung(ground, accelerator, larger, LARGER), share=4.0, least=LARGER_SECONDS))
     student = DistilledRung(ground, accelerator, opened.backbone.name, first)
     quantised = QuantisedRung(ground)
+    whole = WholeRung(ground, accelerator, {opened.backbone.name: first, LARGER: larger})
     known = {
+        "views": [Planned(ViewsRung(ground, first), share=0.35)],
         "tail": tails,
+        "whole": [Planned(whole, share=4.0, least=WHOLE_SECONDS)],
         "distilled": [Planned(student, share=3.0, least=LARGER_SECONDS)],
         "quantised": [Planned(quantised, share=0.0, reserve=quantised.seconds)],
     }

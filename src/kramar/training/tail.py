@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from kramar.models.maps import Half
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
 from kramar.runtime.session import Scores
@@ -45,12 +46,12 @@ class Tail(nn.Module):
         return logits
 
 
-class MapBatches:
-    """Maps of views of photos, batch by batch; an epoch shows each photo once, in a view drawn at random."""
+class DrawnBatches:
+    """Views of photos that were drawn before, batch by batch; an epoch shows each photo once, in a view of chance."""
 
     def __init__(
         self,
-        views: Sequence[tuple[Half, Sequence[int]]],
+        views: Sequence[tuple[npt.NDArray[Any], Sequence[int]]],
         targets: Targets,
         *,
         batch: int,
@@ -58,7 +59,10 @@ class MapBatches:
         accelerator: Accelerator,
         most: int | None = None,
     ) -> None:
-        """``views``: maps ``[., h, w, c]`` and where in them each photo's are; ``most`` photos an epoch, if not all."""
+        """``views``: rows of each view and where in them each photo's is; ``most`` photos an epoch, if not all.
+
+        Rows are maps, float16 ``[h, w, c]``, or pixels, uint8 ``[S, S, 3]``.
+        """
         self._views, self._targets, self._seed = views, targets, seed
         self._device = accelerator.device
         self._photos = len(views[0][1])
@@ -69,7 +73,7 @@ class MapBatches:
         return self._steps
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
-        """Maps ``[B, c, h, w]``, channels last in memory, and what the loss is told of them."""
+        """Maps ``[B, c, h, w]``, channels last in memory, or pixels ``[B, S, S, 3]``; and what the loss is told."""
         drawn = np.random.default_rng([self._seed, number, 1]).integers(0, len(self._views), self._photos)
         self._sampler.epoch = number
         for step, (_, indices) in enumerate(self._sampler):
@@ -77,8 +81,10 @@ class MapBatches:
                 return
             shown = [int(drawn[index]) for index in indices]
             rows = [self._views[view][0][self._views[view][1][i]] for view, i in zip(shown, indices, strict=True)]
-            maps = torch.from_numpy(np.stack(rows)).to(self._device).float().permute(0, 3, 1, 2)
-            yield maps, self._targets(indices, shown)
+            inputs = torch.from_numpy(np.stack(rows)).to(self._device)
+            if inputs.dtype == torch.float16:
+                inputs = inputs.float().permute(0, 3, 1, 2)
+            yield inputs, self._targets(indices, shown)
 
 
 def labels(truth: Sequence[int], device: torch.device) -> Targets:

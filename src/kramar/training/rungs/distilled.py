@@ -37,9 +37,8 @@ class DistilledRung:
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Ask, learn, write."""
-        del climbed
         teacher = self._teacher(step.models)
-        return self._learner.learn(step, self.key, self.rung, teacher, " and ".join(step.models))
+        return self._learner.learn(step, self.key, self.rung, climbed, teacher, " and ".join(step.models))
 
     def _teacher(self, keys: Sequence[str]) -> Teacher:
         return Teacher([self._ground.model_file(key) for key in keys], RECIPE.augment, RECIPE.strength)
@@ -47,7 +46,7 @@ class DistilledRung:
     def _teachers(self, climbed: Mapping[str, Climbed]) -> list[Climbed]:
         """The best model, with the second best where both together are better; none where the student is as good."""
         ranked: list[Climbed] = []
-        others = [one for one in climbed.values() if one.rung != "head"]
+        others = [one for one in climbed.values() if one.head is None]
         while others:
             first = best(others, Limits())
             assert first is not None

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from kramar.data.manifest import Entry
-from kramar.decisions.calibration import fit_temperature, log_loss
+from kramar.exporting import onnx_file
 from kramar.models import maps
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
@@ -22,11 +22,13 @@ from kramar.models.staged import Staged
 from kramar.runtime.model import Model
 from kramar.training import backbone_network, loop, losses
 from kramar.training.budget import thinned
-from kramar.training.climb import Climbed, Ground, Step
+from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.head import Part, fit_head
+from kramar.training.ladder import best
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
-from kramar.training.tail import MapBatches, Tail, labels, speed, taught
+from kramar.training.tail import DrawnBatches, Tail, labels, speed, taught
+from kramar.training.taught import calibrated
 from kramar.training.teacher import Teacher
 from kramar.training.views import Views
 
@@ -72,8 +74,7 @@ class TailRung:
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Look at views, learn from them, write the file."""
-        del climbed
-        return self._learner.learn(step, self.key, self.rung)
+        return self._learner.learn(step, self.key, self.rung, climbed)
 
 
 class TailLearner:
@@ -133,13 +134,21 @@ class TailLearner:
         channels_last = inputs.contiguous(memory_format=torch.channels_last)
         return body, speed(learner, channels_last, target, losses.of(RECIPE))
 
-    def learn(self, step: Step, key: str, rung: str, teacher: Teacher | None = None, by: str = "") -> Climbed:
+    def learn(
+        self,
+        step: Step,
+        key: str,
+        rung: str,
+        climbed: Mapping[str, Climbed],
+        teacher: Teacher | None = None,
+        by: str = "",
+    ) -> Climbed:
         """Look at views, learn from them (and from what ``teacher``, called ``by``, says of them), write the file."""
         ground, opened, numbers = self._ground, self._opened, step.numbers
         device = self._accelerator.device
         began = time.monotonic()
-        train = _some(ground.material.parts["train"], int(numbers["photos"]))
-        val = _some(ground.material.known("val"), JUDGED)
+        train = some(ground.material.parts["train"], int(numbers["photos"]))
+        val = some(ground.material.known("val"), JUDGED)
         body = backbone_network.body_of(backbone_network.start(opened, ground.classes))
         cut, count = int(numbers["cut"]), int(numbers["views"])
         views = Views(
@@ -155,12 +164,14 @@ class TailLearner:
             if teacher is not None:
                 said = [teacher.logits(train, view, ground.progress) for view in range(count)]
                 targets, loss = taught(truth, said, device), losses.of(RECIPE, losses.hinton(1.0, LABELS))
-            network = backbone_network.start(opened, ground.classes, first_head(ground, views, train, val))
+            heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
+            head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
+            network = backbone_network.start(opened, ground.classes, head)
             learner = Tail(network, cut).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             checkpoint = ground.folder / f"{key}.training.safetensors"
             epochs = loop.fit(
                 learner,
-                MapBatches(
+                DrawnBatches(
                     [views.maps(train, view) for view in range(count)],
                     targets,
                     batch=RECIPE.batch,
@@ -200,7 +211,8 @@ class TailLearner:
         return ground.leave(done, logits)
 
 
-def _some(entries: list[Entry], most: int) -> list[Entry]:
+def some(entries: list[Entry], most: int) -> list[Entry]:
+    """About ``most`` of the entries, the same share of each class; all, if there are no more."""
     return thinned(entries, most) if most < len(entries) else entries
 
 
@@ -221,9 +233,15 @@ class MapJudge:
             for first in range(0, len(places), 64)
         ]
         logits = torch.cat(found).float().numpy()
-        # Smoothed and mixed targets make it unsure, which its temperature will undo.
-        loss = log_loss(logits, self._truth, fit_temperature(logits, self._truth))
-        return loss, float((logits.argmax(axis=1) == self._truth).mean())
+        return calibrated(logits, self._truth)
+
+
+def calibrated_head(ground: Ground, heads: Sequence[Climbed]) -> Linear:
+    """The better head of the rungs below, its logits divided by its temperature."""
+    chosen = best(heads, Limits())
+    assert chosen is not None
+    head = onnx_file.read_head(ground.model_file(chosen.key))
+    return Linear(head.weights / chosen.temperature, head.bias / chosen.temperature)
 
 
 def first_head(ground: Ground, views: Views, train: Sequence[Entry], val: Sequence[Entry]) -> Linear:

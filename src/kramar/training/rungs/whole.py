@@ -1,0 +1,179 @@
+"""Rung 4: all of the best network, trained further on photos that are changed anew each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from kramar.models import squares
+from kramar.models.engines import Opened
+from kramar.models.networks import Network
+from kramar.models.squares import roomy
+from kramar.runtime.model import Model
+from kramar.training import backbone_network, loop, losses
+from kramar.training.augment import POLICIES
+from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.ladder import best
+from kramar.training.losses import Target
+from kramar.training.photos import PhotoBatches
+from kramar.training.recipe import Recipe
+from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, JUDGED, some
+from kramar.training.seeds import derived
+from kramar.training.tail import speed
+from kramar.training.taught import SquareJudge
+
+# The body learns slowly, its first stages slowest: it is nearly there already.
+RECIPE = Recipe(
+    batch=16,
+    learning_rate=3e-4,
+    body_rate=1.0,
+    stage_rate=0.8,
+    augment="trivial",
+    strength=0.8,
+    mixup=0.2,
+    cutmix=1.0,
+    ema=0.995,
+)
+MOST_EPOCHS, FEWEST_EPOCHS = 30, 2
+# The first part of the epochs sees smaller photos, which cost half (Howard et al. 2018; Tan and Le 2021, section 4).
+SMALLER, SMALLER_PART = 0.75, 0.4
+_FIXED_SECONDS = 8.0
+
+
+class WholeRung:
+    """The network of the best rung so far, all of it."""
+
+    key = rung = "whole"
+
+    def __init__(self, ground: Ground, accelerator: Accelerator, openers: Mapping[str, Callable[[], Opened]]) -> None:
+        """``openers`` by the backbone's name."""
+        self._ground, self._accelerator, self._openers = ground, accelerator, openers
+
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
+        """As many epochs as there is time for."""
+        ground = self._ground
+        source = best([one for one in climbed.values() if one.storage == "float32"], Limits())
+        assert source is not None, "the first rung is always climbed"
+        opened = self._openers[source.backbone]()
+        network = self._network(opened, source)
+        size = opened.backbone.resize.size
+        rates = [self._rate(network, side) for side in (smaller(size), size)]
+        counts = {part: len(entries) for part, entries in ground.material.parts.items()}
+        bare = CACHING * opened.choice.rates[opened.choice.engine]
+        photos = min(counts["train"], EPOCH_PHOTOS)
+        judging = 2 * min(JUDGED, counts["val"]) / bare
+        an_epoch = photos * (SMALLER_PART / rates[0] + (1 - SMALLER_PART) / rates[1]) + judging
+        fixed = _FIXED_SECONDS + (4 * counts["val"] + counts["test"]) / bare
+        epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
+        if epochs < FEWEST_EPOCHS:
+            least = fixed + FEWEST_EPOCHS * an_epoch
+            return Step(
+                do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
+            )
+        return Step(do=True, expected=fixed + epochs * an_epoch, numbers={"epochs": epochs}, models=[source.key])
+
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        """Train, write the file."""
+        ground, accelerator = self._ground, self._accelerator
+        began = time.monotonic()
+        source = climbed[step.models[0]]
+        opened = self._openers[source.backbone]()
+        network = self._network(opened, source)
+        body = backbone_network.body_of(network)
+        train, val = ground.material.parts["train"], some(ground.material.known("val"), JUDGED)
+        rule = opened.backbone.resize
+        for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
+            squares.keep(entries, needed, ground.progress)
+        epochs = int(step.numbers["epochs"])
+        sizes = [smaller(rule.size)] * round(SMALLER_PART * epochs) + [rule.size] * epochs
+        checkpoint = ground.folder / f"{self.key}.training.safetensors"
+        done = loop.fit(
+            network,
+            Growing(
+                {
+                    size: PhotoBatches(
+                        squares.squares(train, roomy(rule)),
+                        ground.material.numbers(train),
+                        POLICIES[RECIPE.augment](rule.model_copy(update={"size": size}), RECIPE.strength),
+                        # Each photo gets a draw of its own.
+                        size=rule.size,
+                        batch=RECIPE.batch,
+                        seed=derived(ground.seed, 6),
+                        accelerator=accelerator,
+                    )
+                    for size in set(sizes[:epochs])
+                },
+                sizes[:epochs],
+                EPOCH_PHOTOS // RECIPE.batch,
+            ),
+            SquareJudge(squares.squares(val, rule), ground.material.numbers(val)),
+            replace(RECIPE, epochs=epochs),
+            seed=derived(ground.seed, 7),
+            loss=losses.of(RECIPE),
+            accelerator=accelerator,
+            progress=ground.progress,
+            checkpoint=checkpoint,
+            body=list(body.stages),
+            stopped=ground.stopped,
+        )
+        logits, temperature, metrics, verification = backbone_network.write(
+            ground, opened, network, self.key, self.rung
+        )
+        path = ground.model_file(self.key)
+        climbed_now = Climbed(
+            key=self.key,
+            rung=self.rung,
+            backbone=opened.backbone.name,
+            storage="float32",
+            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos",
+            seconds=time.monotonic() - began,
+            expected=step.expected,
+            bytes=path.stat().st_size,
+            milliseconds=Model(path).milliseconds(),
+            temperature=temperature,
+            val=metrics,
+            verification=verification,
+            epochs=done,
+        )
+        checkpoint.unlink(missing_ok=True)
+        return ground.leave(climbed_now, logits)
+
+    def _network(self, opened: Opened, source: Climbed) -> Network:
+        network = backbone_network.reopen(opened, self._ground.classes, self._ground.model_file(source.key))
+        return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _rate(self, network: Network, size: int) -> float:
+        """Photos a second of its steps at this size."""
+        device = self._accelerator.device
+        images = torch.zeros(RECIPE.batch, size, size, 3, dtype=torch.uint8, device=device)
+        target = torch.arange(RECIPE.batch, device=device) % self._ground.classes
+        return speed(network, images, target, losses.of(RECIPE))
+
+
+def smaller(size: int) -> int:
+    """The size of the first epochs' photos, in whole 32 pixels, by which the network divides them."""
+    return max(32, round(SMALLER * size / 32) * 32)
+
+
+class Growing:
+    """Batches whose photos grow from epoch to epoch."""
+
+    def __init__(self, batches: Mapping[int, PhotoBatches], sizes: list[int], most: int) -> None:
+        """``sizes``: of each epoch's photos; ``most`` batches an epoch."""
+        self._batches, self._sizes = batches, sizes
+        self._steps = min(most, len(next(iter(batches.values()))))
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
+        """See Batches."""
+        for step, batch in enumerate(self._batches[self._sizes[number]].epoch(number)):
+            if step == self._steps:
+                return
+            yield batch

@@ -1,0 +1,183 @@
+"""The ladder: what is climbed in which time, what is kept, what is said of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawn import Told
+from kramar.evaluation.metrics import Scored, score
+from kramar.records import Metrics, Verification
+from kramar.training import ladder
+from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.ladder import Planned
+from kramar.training.material import Material
+
+
+def metrics(right: int, sure: float = 0.9) -> Metrics:
+    """Of twenty photos of two classes."""
+    truth = np.array([0] * 10 + [1] * 10)
+    said = np.where(np.arange(20) < right, truth, 1 - truth)
+    probabilities = np.full((20, 2), 1 - sure)
+    probabilities[np.arange(20), said] = sure
+    names = ["a", "b"]
+    return score(Scored.of(probabilities, [names[t] for t in truth], names, [str(i) for i in range(20)]))
+
+
+def rung(key: str, right: int | None = 15, **changes: Any) -> Climbed:
+    return Climbed(
+        key=key,
+        rung=key,
+        backbone="efficientnet_lite0",
+        storage="float32",
+        how="made up",
+        seconds=1.0,
+        expected=1.0,
+        bytes=changes.pop("bytes", 14_000_000),
+        milliseconds=changes.pop("milliseconds", 8.0),
+        temperature=1.0,
+        val=None if right is None else metrics(right, changes.pop("sure", 0.9)),
+        verification=Verification(photos=1, label_differences=0, largest_difference=0.0),
+        **changes,
+    )
+
+
+def test_the_most_accurate_on_validation_is_kept_and_of_equals_the_one_of_lower_loss() -> None:
+    head, tail, whole = rung("head", 15), rung("tail", 17), rung("whole", 16)
+    assert ladder.best([head, tail, whole], Limits()) == tail
+    sure = rung("whole", 17, sure=0.95)
+    assert ladder.best([head, tail, sure], Limits()) == sure
+    assert "most accurate" in ladder.reason(tail, tail, Limits())
+    assert ladder.reason(head, tail, Limits()) == "not better than tail on validation"
+
+
+def test_without_validation_photos_the_last_rung_is_kept() -> None:
+    assert ladder.best([rung("head", None), rung("tail", None)], Limits()).key == "tail"  # type: ignore[union-attr]
+
+
+def test_limits_bind_and_say_by_how_much() -> None:
+    head, tail = rung("head", 15, bytes=4_000_000), rung("tail", 18, bytes=14_000_000, milliseconds=30.0)
+    assert ladder.best([head, tail], Limits(size=4.4e6)) == head
+    assert ladder.reason(tail, head, Limits(size=4.4e6, latency=20)) == (
+        "9.60 MB over --max-size and 10.0 ms over --max-latency"
+    )
+    assert ladder.best([head, tail], Limits(size=1e6)) is None
+    # Exactly at the limit is within it.
+    assert Limits(size=4e6, latency=8.0).fits(head)
+
+
+def test_a_smaller_copy_that_passed_takes_its_source_s_place_and_one_that_did_not_does_not() -> None:
+    tail = rung("tail", 18)
+    passed = rung("quantised", 17, source="tail", passed=True, note="it agrees", bytes=4_000_000)
+    failed = passed.model_copy(update={"passed": False, "note": "it differs"})
+    assert ladder.best([tail, passed], Limits()) == passed
+    assert ladder.best([tail, failed], Limits()) == tail
+    assert ladder.best([tail, failed], Limits(size=5e6)) == failed
+    assert ladder.reason(tail, passed, Limits()) == "quantised takes its place"
+    assert ladder.reason(failed, tail, Limits()) == "it differs"
+
+
+class Scripted:
+    """A rung that takes what it is told to."""
+
+    def __init__(self, key: str, log: list[tuple[str, float]], *, do: bool = True) -> None:
+        self.key = self.rung = key
+        self._log, self._do = log, do
+
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
+        self._log.append((self.key, round(seconds)))
+        return Step(do=self._do, why="" if self._do else "no room", expected=3.0)
+
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        self._log.append((f"climb {self.key}", step.expected))
+        return rung(self.key, 15 + len(climbed))
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    return Ground(
+        folder=tmp_path,
+        material=Material({"train": [], "val": [], "test": []}, ["a", "b"]),
+        seed=0,
+        progress=Told(),
+        left=lambda: 1000.0,
+        stopped=lambda: False,
+        card=lambda **_: None,  # type: ignore[arg-type,return-value]
+        cache_size=1e9,
+        limits=Limits(),
+    )
+
+
+def climb(ground: Ground, rungs: list[Planned], steps: dict[str, Step] | None = None) -> Any:
+    decided: list[dict[str, Step]] = []
+    published: list[list[str]] = []
+    climbed, skipped = ladder.climb(
+        ground,
+        rungs,
+        steps or {},
+        lambda now: decided.append(dict(now)),
+        lambda done: published.append([one.key for one in done]),
+    )
+    return [one.key for one in climbed], {one.key: one.why for one in skipped}, decided, published
+
+
+def test_time_is_shared_and_what_is_reserved_is_left(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    rungs = [
+        Planned(Scripted("tail", log), share=1.0),
+        Planned(Scripted("whole", log), share=3.0),
+        Planned(Scripted("quantised", log), share=0.0, reserve=50.0),
+    ]
+    climbed, skipped, decided, published = climb(ground, rungs)
+    assert climbed == ["tail", "whole", "quantised"]
+    assert not skipped
+    assert log == [
+        ("tail", 225),
+        ("climb tail", 3.0),
+        ("whole", 900),
+        ("climb whole", 3.0),
+        ("quantised", 950),
+        ("climb quantised", 3.0),
+    ]
+    assert [list(one) for one in decided] == [["tail"], ["tail", "whole"], ["tail", "whole", "quantised"]]
+    assert published == [["tail"], ["tail", "whole"], ["tail", "whole", "quantised"]]
+
+
+def test_what_a_longer_budget_is_for_is_left_out_of_a_short_one_and_leaves_its_time(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    rungs = [Planned(Scripted("tail", log)), Planned(Scripted("whole", log), share=9.0, least=2000.0)]
+    climbed, skipped, _, _ = climb(ground, rungs)
+    assert climbed == ["tail"]
+    assert skipped == {"whole": "no time: it is worth trying with 2000 s left, 1000 s are"}
+    assert log[0] == ("tail", 950)
+
+
+def test_a_resumed_climb_repeats_what_was_decided(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    steps = {"tail": Step(do=False, why="decided before"), "whole": Step(do=True, expected=7.0)}
+    climbed, skipped, decided, _ = climb(
+        ground, [Planned(Scripted("tail", log)), Planned(Scripted("whole", log), least=5000.0)], steps
+    )
+    assert (climbed, skipped) == (["whole"], {"tail": "decided before"})
+    assert log == [("climb whole", 7.0)]
+    assert not decided
+
+
+def test_a_finished_rung_is_not_climbed_again(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    ground.leave(rung("tail", 16), np.zeros((0, 2), np.float32))
+    climbed, _, _, _ = climb(ground, [Planned(Scripted("tail", log))], {"tail": Step(do=True)})
+    assert climbed == ["tail"]
+    assert not log
+
+
+def test_a_rung_that_has_no_room_says_so(ground: Ground) -> None:
+    climbed, skipped, _, _ = climb(ground, [Planned(Scripted("tail", [], do=False))])
+    assert not climbed
+    assert skipped == {"tail": "no room"}
+    assert isinstance(ground.progress, Told)
+    assert ground.progress.said == ["Rung tail is left out: no room"]

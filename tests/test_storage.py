@@ -1,0 +1,72 @@
+"""Smaller copies of a model file: what they take, what they keep."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from kramar.errors import ExportError
+from kramar.exporting import onnx_file, storage
+from kramar.runtime.model import Model
+from model_files import Made
+
+
+def weights_bytes(path: Path) -> int:
+    return sum(len(tensor.raw_data) for tensor in onnx.load(path).graph.initializer)
+
+
+@pytest.mark.parametrize(("make", "share", "close"), [(storage.float16, 0.52, 5e-3), (storage.int8_weights, 0.3, 0.2)])
+def test_weights_are_stored_smaller_and_give_nearly_the_same(
+    make: object, share: float, close: float, made: Made, tmp_path: Path
+) -> None:
+    target = tmp_path / "small.onnx"
+    make(made.path, target)  # type: ignore[operator]
+    assert target.stat().st_size <= share * made.path.stat().st_size
+    small, whole = Model(target), Model(made.path)
+    assert small.card == whole.card
+    found, expected = small.scores(made.images), whole.scores(made.images)
+    assert found.dtype == np.float32
+    assert float(np.abs(found - expected).max()) < close
+    assert not np.array_equal(found, expected)
+
+
+def test_int8_weights_are_a_scale_a_channel(made: Made, tmp_path: Path) -> None:
+    target = tmp_path / "small.onnx"
+    storage.int8_weights(made.path, target)
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(made.path).graph.initializer}
+    after = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer}
+    name = next(name for name, value in before.items() if value.ndim == 4 and value.size > 1024)
+    levels, scale = after[f"{name}.int8"], after[f"{name}.scale"]
+    assert (levels.dtype, scale.shape) == (np.int8, (before[name].shape[0],))
+    restored = levels * scale[:, None, None, None]
+    # At most half a level away, each channel by its own.
+    assert bool((np.abs(restored - before[name]).max(axis=(1, 2, 3)) <= 0.5001 * scale + 1e-12).all())
+    assert np.abs(levels).max(axis=(1, 2, 3)).min() == 127
+    assert before["head.bias"].tolist() == after["head.bias"].tolist()
+
+
+def test_arithmetic_in_int8_runs_and_keeps_the_card(made: Made, tmp_path: Path) -> None:
+    target = tmp_path / "small.onnx"
+    storage.int8_arithmetic(made.path, target, list(made.images))
+    assert target.stat().st_size <= 0.3 * made.path.stat().st_size
+    kinds = [node.op_type for node in onnx.load(target).graph.node]
+    assert kinds.count("QuantizeLinear") > 20
+    small = Model(target)
+    assert small.card == Model(made.path).card
+    found = small.scores(made.images)
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-4)
+    # reduce_range: no weight uses the last bit.
+    levels = [
+        onnx.numpy_helper.to_array(t)
+        for t in onnx.load(target).graph.initializer
+        if t.data_type == onnx.TensorProto.INT8 and "_quantized" in t.name and len(t.dims) == 4
+    ]
+    assert levels
+    assert max(int(np.abs(one.astype(int)).max()) for one in levels) <= 64
+
+
+def test_scores_that_change_when_opened_again_are_an_export_error() -> None:
+    onnx_file.require_same(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
+    with pytest.raises(ExportError, match="opened again"):
+        onnx_file.require_same(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
