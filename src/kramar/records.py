@@ -198,9 +198,10 @@ class Rung(Record):
 
 
 class SkippedRung(Record):
-    """A rung that was not climbed."""
+    """A rung that was not climbed; ``key`` tells those of one name apart."""
 
     rung: str
+    key: str
     why: str
 
 

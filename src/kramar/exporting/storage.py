@@ -86,12 +86,13 @@ def _restore(path: Path, target: Path, stored: Any) -> None:
     onnx.save(model, target)
 
 
-def int8_arithmetic(path: Path, target: Path, photos: Sequence[Pixels]) -> None:
+def int8_onnxruntime(path: Path, target: Path, photos: Sequence[Pixels], exact: int = 0) -> None:
     """Write ``path`` to ``target`` with convolutions in int8, by ONNX Runtime's static quantisation (QDQ).
 
     A scale a channel for weights, of which a bit stays unused (``reduce_range``: without it sums saturate on processors
     without VNNI, and labels depend on the machine), one a tensor for activations, from their least and largest values
-    on ``photos``, uint8 ``[S, S, 3]``. Raises ExportError.
+    on ``photos``, uint8 ``[S, S, 3]``. The first ``exact`` convolutions stay as they are: noise that early goes through
+    all the others. Raises ExportError.
     """
     try:
         from onnxruntime import quantization
@@ -116,6 +117,7 @@ def int8_arithmetic(path: Path, target: Path, photos: Sequence[Pixels]) -> None:
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", "Add", "Clip"],
+                nodes_to_exclude=_convolutions(prepared)[:exact],
                 per_channel=True,
                 reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -124,59 +126,53 @@ def int8_arithmetic(path: Path, target: Path, photos: Sequence[Pixels]) -> None:
             )
         except Exception as error:  # its errors share no class
             raise ExportError(f"{path}: ONNX Runtime could not quantise it ({error})") from error
-        # The layer on top stays as exact as its stored weights: it is small, and all classes hang on it.
-        int8_weights(target, target)
-        _restore_metadata(path, target)
+        _finish(path, target)
 
 
-def int8_controlled(
-    path: Path,
-    target: Path,
-    photos: Sequence[Pixels],
-    judged: Sequence[Pixels],
-    labels: Sequence[int],
-    most_lost: float,
-) -> None:
-    """As `int8_arithmetic`, by NNCF with accuracy control: layers go back to float32 until at most ``most_lost`` of
-    the labels that the source gives ``judged``, ``labels``, are others (Kozlov et al. 2021, NNCF). Raises ExportError.
+def int8_nncf(path: Path, target: Path, photos: Sequence[Pixels], exact: int = 0) -> None:
+    """As `int8_onnxruntime`, by NNCF (Kozlov et al. 2021), which corrects the biases of what it quantises.
+
+    ``overflow_fix`` is what it calls a bit that stays unused. Its own accuracy control knows OpenVINO's models only:
+    who calls this leaves convolutions ``exact`` until enough labels are kept. Raises ExportError.
     """
     try:
         import nncf
+        from nncf.quantization.advanced_parameters import OverflowFix
     except ImportError:
         raise MissingExtra("train", "quantising with NNCF") from None
     import onnx
-
-    def same(session: Any, images: Any) -> tuple[float, list[float]]:
-        found = [
-            float(int(session({"images": one["images"]})["probabilities"].argmax()) == label)
-            for one, label in zip(images, labels, strict=True)
-        ]
-        return float(np.mean(found)), found
 
     def fed(photo: Pixels) -> dict[str, Pixels]:
         return {"images": photo[None]}
 
     with _quietly():
         try:
-            model = nncf.quantize_with_accuracy_control(
+            model = nncf.quantize(
                 onnx.load(path),
                 nncf.Dataset(list(photos), fed),
-                nncf.Dataset(list(judged), fed),
-                same,
-                max_drop=most_lost,
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(photos),
+                ignored_scope=nncf.IgnoredScope(names=_convolutions(path)[:exact]) if exact else None,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
             )
         except Exception as error:  # nor do these
             raise ExportError(f"{path}: NNCF could not quantise it ({error})") from error
         onnx.save(model, target)
-    int8_weights(target, target)
-    _restore_metadata(path, target)
+    _finish(path, target)
 
 
-def _restore_metadata(path: Path, target: Path) -> None:
+def _convolutions(path: Path) -> list[str]:
+    """The names of the convolutions in a graph, the first ones first."""
     import onnx
 
+    return [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
+
+
+def _finish(path: Path, target: Path) -> None:
+    """Weights that are no whole numbers yet are stored as such, and the card is as it was."""
+    import onnx
+
+    int8_weights(target, target)
     source, model = onnx.load(path), onnx.load(target)
     del model.metadata_props[:]
     model.metadata_props.extend(source.metadata_props)

@@ -99,7 +99,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
         calibration=calibration_bins(scored) if scored else [],
         verification=outcome.chosen.verification,
         ladder=rungs(outcome, config.seed),
-        skipped=[SkippedRung(rung=one.key, why=one.why) for one in outcome.skipped],
+        skipped=[SkippedRung(rung=one.rung, key=one.key, why=one.why) for one in outcome.skipped],
         limits={
             name: value
             for name, value in (("bytes", config.max_size), ("milliseconds", config.max_latency))

@@ -233,12 +233,14 @@ class _Training:
             limits=self._limits,
         )
 
-        def climb(rungs: Sequence[Planned]) -> tuple[list[Climbed], list[ladder.Skipped]]:
+        def climb(rungs: Sequence[Planned], below: Sequence[Climbed]) -> tuple[list[Climbed], list[ladder.Skipped]]:
             return ladder.climb(
-                ground, rungs, run.plan.steps or {}, lambda steps: run.choose(steps=steps), self._publish
+                ground, rungs, run.plan.steps or {}, lambda steps: run.choose(steps=steps), self._publish, below
             )
 
-        first, _ = climb([Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)])
+        first, _ = climb(
+            [Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)], ()
+        )
         rest = config.rungs[1:]
         if rest and len(run.plan.steps or {}) == 1 and ground.left() < _LEAST_SECONDS:
             why = f"no time: {max(0.0, ground.left()):.0f} s are left"
@@ -250,8 +252,7 @@ class _Training:
         from kramar.training import plan
 
         with gently(self._told) as self._stopped, machine.kept_memory():
-            higher, skipped = climb(plan.rungs(ground, config, engines.Opened(network, converted, choice)))
-        return [*first, *higher], skipped
+            return climb(plan.rungs(ground, config, engines.Opened(network, converted, choice)), first)
 
     def _told(self) -> None:
         self._run.say("Interrupted: this rung ends here, and the run finishes; once more to stop at once")

@@ -42,6 +42,7 @@ def climb(
     steps: Mapping[str, Step],
     decided: Callable[[Mapping[str, Step]], None],
     publish: Callable[[Sequence[Climbed]], None],
+    below: Sequence[Climbed] = (),
 ) -> tuple[list[Climbed], list[Skipped]]:
     """Climb ``rungs``, in their order.
 
@@ -51,9 +52,13 @@ def climb(
         steps: what an earlier start of this run decided, by key; it is done again.
         decided: told all decisions before one is acted on.
         publish: told all climbed rungs after each.
+        below: rungs that were climbed before.
+
+    Returns:
+        All rungs that are climbed, and those of ``rungs`` that are not.
     """
     steps = dict(steps)
-    climbed: dict[str, Climbed] = {}
+    climbed = {one.key: one for one in below}
     skipped: list[Skipped] = []
     if not any(planned.rung.key in steps for planned in rungs):
         left = ground.left()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from kramar.data.manifest import Entry
 from kramar.data.pixels import Pixels
+from kramar.errors import ExportError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
@@ -37,6 +39,8 @@ _TOGETHER = 8
 _SECONDS_A_PHOTO = 0.01
 _FIXED_SECONDS = 10.0
 _CONTROLLED_SECONDS = 240.0
+# Accuracy control: so many of the first convolutions stay as they are, until enough labels are kept.
+EXACT = (0, 8, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +120,29 @@ class QuantisedRung:
         expected = _probabilities(model, photos)
         training = squares.squares(ground.material.parts["train"], model.card.resize)
         calibration = [training[i] for i in range(0, len(training), max(1, len(training) // CALIBRATED))][:CALIBRATED]
-        labels = expected.argmax(axis=1).tolist()
-
-        def controlled(given: Path, target: Path) -> None:
-            shown = [photos[i] for i in range(min(len(photos), VERIFIED))]
-            storage.int8_controlled(given, target, calibration, shown, labels[: len(shown)], 1 - AGREEMENT)
-
+        exact = EXACT if step.numbers["controlled"] else EXACT[:1]
         ways: list[tuple[str, str, Callable[[Path, Path], None]]] = [
-            ("int8 by ONNX Runtime", "int8", lambda given, target: storage.int8_arithmetic(given, target, calibration)),
-            *([("int8 by NNCF", "int8", controlled)] if step.numbers["controlled"] else []),
+            (_named("int8 by ONNX Runtime", first), "int8", partial(_static, calibration, first)) for first in exact
+        ]
+        if step.numbers["controlled"]:
+            ways += [(_named("int8 by NNCF", first), "int8", partial(_nncf, calibration, first)) for first in exact]
+        ways += [
             ("int8 weights, float32 arithmetic", "int8", storage.int8_weights),
             ("float16 weights, float32 arithmetic", "float16", storage.float16),
         ]
         copies: list[Copy] = []
-        for how, kind, make in ways:
+        for number, (how, kind, make) in enumerate(ways):
             if ground.stopped() and copies:
                 break
-            # Exact weights are good enough: there is no need of larger ones.
-            if kind == "float16" and any(copy.passed for copy in copies):
+            if any(copy.passed and _same_way(copy.how, how, kind) for copy in copies):
                 continue
-            place = ground.folder / f".{len(copies)}.{self.key}.onnx"
-            make(path, place)
+            place = ground.folder / f".{number}.{self.key}.onnx"
+            try:
+                make(path, place)
+            except ExportError as error:
+                # There are other ways; that this one failed is said.
+                ground.progress.say(f"Warning: {how}: {error}")
+                continue
             copies.append(self._judged(place, how, kind, entries, photos, expected))
             ground.progress.say(copies[-1].note)
         kept = self._kept(copies, source)
@@ -172,10 +178,20 @@ class QuantisedRung:
         )
 
     def _kept(self, copies: Sequence[Copy], source: Climbed) -> Copy:
-        """Of those that pass, the fastest if it is worth it, or else the smallest; if none does, the most alike."""
-        good = [copy for copy in copies if copy.passed]
+        """Of those within the limits that pass, the fastest if it is worth it, or else the smallest.
+
+        Where none passes, the most alike of those within the limits; where none is, of all.
+        """
+        limits = self._ground.limits
+        able = [
+            copy
+            for copy in copies
+            if (limits.size is None or copy.bytes <= limits.size)
+            and (limits.latency is None or copy.milliseconds <= limits.latency)
+        ]
+        good = [copy for copy in able or copies if copy.passed]
         if not good:
-            return max(copies, key=lambda copy: copy.agreement.value)
+            return max(able or copies, key=lambda copy: copy.agreement.value)
         fastest = min(good, key=lambda copy: copy.milliseconds)
         if fastest.milliseconds * WORTH <= source.milliseconds:
             return fastest
@@ -216,6 +232,23 @@ class QuantisedRung:
             note=kept.note + (f" (tried too: {others})" if others else ""),
         )
         return ground.leave(done, logits[: len(ground.material.parts["val"])])
+
+
+def _static(photos: Sequence[Pixels], exact: int, path: Path, target: Path) -> None:
+    storage.int8_onnxruntime(path, target, photos, exact)
+
+
+def _nncf(photos: Sequence[Pixels], exact: int, path: Path, target: Path) -> None:
+    storage.int8_nncf(path, target, photos, exact)
+
+
+def _named(way: str, exact: int) -> str:
+    return f"{way}, the first {exact} convolutions float32" if exact else way
+
+
+def _same_way(passed: str, how: str, kind: str) -> bool:
+    """Whether a way is not worth trying: it leaves more as it was than one that passed, or stores more."""
+    return kind == "float16" or passed.partition(",")[0] == how.partition(",")[0]
 
 
 def _probabilities(model: Model, photos: Squares) -> Scores:

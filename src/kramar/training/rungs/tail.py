@@ -32,11 +32,13 @@ from kramar.training.taught import calibrated
 from kramar.training.teacher import Teacher
 from kramar.training.views import Views
 
+# Photos are cut out and mirrored only: TrivialAugment's changes of colour cost Grocery's photos 5 points of accuracy on
+# held-out groups after the same steps, since colour is what tells many goods apart.
 RECIPE = Recipe(
     batch=32,
     learning_rate=1e-3,
-    body_rate=0.3,
-    augment="trivial",
+    body_rate=1.0,
+    augment="zoom",
     strength=0.8,
     mixup=0.4,
     ema=0.99,

@@ -33,7 +33,7 @@ RECIPE = Recipe(
     learning_rate=3e-4,
     body_rate=1.0,
     stage_rate=0.8,
-    augment="trivial",
+    augment="zoom",
     strength=0.8,
     mixup=0.2,
     cutmix=1.0,
@@ -145,7 +145,7 @@ class WholeRung:
 
     def _network(self, opened: Opened, source: Climbed) -> Network:
         network = backbone_network.reopen(opened, self._ground.classes, self._ground.model_file(source.key))
-        return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _rate(self, network: Network, size: int) -> float:
         """Photos a second of its steps at this size."""

@@ -1,0 +1,69 @@
+"""The climb on Grocery: ``python -m benchmarks.climb BUDGET [kramar's options]``, from an empty cache.
+
+``--validation`` in the place of the budget's options leaves the test photos out of the table: for development, which
+must not read them.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+from benchmarks.harness import TABLE, bar, record, run, scratch
+from kramar.config import parse_duration
+
+DEVELOPMENT = "--validation"
+
+
+def without_test(folder: Path) -> Path:
+    """The same table without its test photos, its paths made absolute."""
+    path = folder / "grocery.csv"
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows({**row, "image": str(TABLE.parent / row["image"])} for row in rows)
+    return path
+
+
+def main() -> None:
+    """Climb once, and tell what each rung gave."""
+    budget, *options = sys.argv[1:] or ["10m"]
+    folder = scratch("climb")
+    table = TABLE
+    if DEVELOPMENT in options:
+        options.remove(DEVELOPMENT)
+        table = without_test(folder)
+    took = run("train", str(table), "--budget", budget, *options, "--out", str(folder / "run"), cache=folder / "cache")
+    found = record(folder / "run")
+    for rung in found["ladder"]:
+        parts = [
+            f"{part} {rung[f'{part}_accuracy']['value']:.1%} "
+            f"({rung[f'{part}_accuracy']['low']:.1%} to {rung[f'{part}_accuracy']['high']:.1%})"
+            for part in ("val", "test")
+            if rung[f"{part}_accuracy"]
+        ]
+        gain = rung["gain"]
+        against = (
+            f"; {100 * gain['difference']['value']:+.1f} points ({100 * gain['difference']['low']:+.1f} to "
+            f"{100 * gain['difference']['high']:+.1f}) over {gain['rung']}, p {gain['adjusted']:.2g}"
+            if gain
+            else ""
+        )
+        print(
+            f"      {rung['key']:<28} {', '.join(parts)}{against}; {rung['bytes'] / 1e6:.2f} MB, "
+            f"{rung['milliseconds']:.1f} ms, {rung['seconds']:.0f} s (expected {rung['expected_seconds']:.0f})"
+            f"{' KEPT' if rung['kept'] else ''}: {rung['how']}; {rung['why']}"
+        )
+    for one in found["skipped"]:
+        print(f"      {one['key']:<28} left out: {one['why']}")
+    allowed = 1.1 * parse_duration(budget)
+    bar("whole command from cold", f"{took.seconds:.0f} s", f"at most {allowed:.0f} s", took.seconds <= allowed)
+    peak = max(took.peak_bytes, found["peak_memory_bytes"])
+    bar("peak memory", f"{peak / 1e9:.2f} GB", "at most 4 GB", peak <= 4e9)
+
+
+if __name__ == "__main__":
+    main()
