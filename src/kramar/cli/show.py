@@ -23,8 +23,17 @@ def show_run(done: Run) -> None:
         print(f"Validation accuracy {record.metrics['val'].accuracy.percent()}; nothing was tested")
     else:
         print("Neither tested nor validated: the data has no photos for it")
+    if len(record.ladder) > 1:
+        print("Climbed       validation      test       MB      ms  rung")
+        for rung in record.ladder:
+            val, test = (f"{one.value:.1%}" if one else "–" for one in (rung.val_accuracy, rung.test_accuracy))
+            print(
+                f"              {val:>10} {test:>9} {rung.bytes / 1e6:8.2f} {rung.milliseconds:7.1f}  {rung.key}"
+                f"{', kept' if rung.kept else ''}: {rung.how}"
+            )
     model = record.model
-    print(f"Model         {done.path / model.file}: {model.bytes / 1e6:.1f} MB, {model.milliseconds:.1f} ms a photo")
+    size, speed = f"{model.bytes / 1e6:.1f} MB", f"{model.milliseconds:.1f} ms a photo"
+    print(f"Model         {done.path / model.file}: {size}, {speed}, {model.storage}")
     left_out = {kind: count for kind, count in record.data.left_out.items() if count}
     if left_out:
         print("Left out      " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))

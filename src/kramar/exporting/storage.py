@@ -43,11 +43,19 @@ def int8_weights(path: Path, target: Path) -> None:
     w is stored as round(w / s) with s = max |w| / 127 of its output channel (Krishnamoorthi 2018, section 2.2).
     """
 
+    import onnx
+
+    # Convolutions have their output channels first; so have matrices that are used transposed.
+    turned = {
+        node.input[1]
+        for node in onnx.load(path, load_external_data=False).graph.node
+        if node.op_type == "Gemm" and any(one.name == "transB" and one.i for one in node.attribute)
+    }
+
     def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], Any]:
         from onnx import helper, numpy_helper
 
-        # Convolutions have their output channels first, the layer on top last.
-        axis = 0 if weights.ndim == 4 else weights.ndim - 1
+        axis = 0 if weights.ndim == 4 or name in turned else weights.ndim - 1
         others = tuple(place for place in range(weights.ndim) if place != axis)
         scale = np.maximum(np.abs(weights).max(axis=others), 1e-12) / _LEVELS
         shape = [-1 if place == axis else 1 for place in range(weights.ndim)]

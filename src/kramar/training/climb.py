@@ -30,6 +30,7 @@ class Step(Record):
         expected: seconds.
         numbers: what it needs to know: epochs, views, the cut.
         models: keys of the rungs that it learns from, or copies.
+        student: the architecture that learns, where it is not the first backbone.
     """
 
     do: bool
@@ -37,6 +38,7 @@ class Step(Record):
     expected: float = 0.0
     numbers: dict[str, float] = Field(default_factory=dict)
     models: list[str] = Field(default_factory=list)
+    student: str = ""
 
 
 class Climbed(Record):

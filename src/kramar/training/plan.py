@@ -22,6 +22,8 @@ LARGER = "efficientnet_lite2"
 LARGER_SECONDS = 1200.0
 # The same for training all layers.
 WHOLE_SECONDS = 3000.0
+# Bytes of the smallest backbone's int8 file, without its head.
+SMALLEST_BACKBONE = 3.5e6
 
 
 def rungs(ground: Ground, config: TrainConfig, opened: Opened) -> list[Planned]:
@@ -46,12 +48,14 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened) -> list[Planned]:
         tails.append(Planned(TailRung(ground, accelerator, larger, LARGER), share=4.0, least=LARGER_SECONDS))
     student = DistilledRung(ground, accelerator, opened.backbone.name, first)
     quantised = QuantisedRung(ground)
+    # Where the backbone is too large for the limits, a student is what the run is for.
+    needed = ground.limits.size is not None and ground.limits.size < SMALLEST_BACKBONE
     whole = WholeRung(ground, accelerator, {opened.backbone.name: first, LARGER: larger})
     known = {
         "views": [Planned(ViewsRung(ground, first), share=0.35)],
         "tail": tails,
         "whole": [Planned(whole, share=4.0, least=WHOLE_SECONDS)],
-        "distilled": [Planned(student, share=3.0, least=LARGER_SECONDS)],
+        "distilled": [Planned(student, share=3.0, least=0.0 if needed else LARGER_SECONDS)],
         "quantised": [Planned(quantised, share=0.0, reserve=quantised.seconds)],
     }
     return [planned for rung in config.rungs for planned in known.get(rung, ())]

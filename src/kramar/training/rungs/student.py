@@ -1,0 +1,161 @@
+"""A student of another architecture: all of it learns, on drawn views, what a teacher says of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from kramar.exporting import network_file
+from kramar.models import architectures, networks, squares, weights
+from kramar.models.architectures import Architecture
+from kramar.models.networks import Network, Top
+from kramar.runtime.model import Model
+from kramar.training import losses, taught
+from kramar.training.answers import answer
+from kramar.training.climb import VERIFIED, Climbed, Ground, Step
+from kramar.training.recipe import Recipe
+from kramar.training.rungs.tail import JUDGED, LABELS, some
+from kramar.training.seeds import derived
+from kramar.training.tail import speed
+from kramar.training.tail import taught as told
+from kramar.training.taught import SquareJudge
+from kramar.training.teacher import Teacher
+
+# Who can be a student where the backbone is too large, the most able first (ImageNet accuracy by their authors);
+# those without weights on this machine come last.
+STUDENTS = ("mobilenet_v2", "mobilenet_v1", "mobilenetv4_small", "squeezenet1_1", "convnet:width=32")
+FROM_WEIGHTS = Recipe(
+    batch=32, learning_rate=1e-3, body_rate=0.3, augment="zoom", strength=0.8, mixup=0.4, ema=0.99
+)  # fmt: skip
+FROM_SCRATCH = replace(FROM_WEIGHTS, learning_rate=3e-3, weight_decay=0.05, mixup=0.2)
+MOST_EPOCHS, FEWEST_EPOCHS = 60, 3
+# A view is shown this often before another is worth drawing and asking about.
+SHOWN, MOST_VIEWS = 2.5, 12
+# Bytes a parameter as int8, scales and all.
+_INT8 = 1.1
+_FIXED_SECONDS = 20.0
+
+
+def able(size: float | None, classes: int) -> Architecture | None:
+    """The most able student whose int8 file is at most ``size`` bytes; None where none is that small."""
+    found = [architectures.find(name, "--max-size") for name in STUDENTS]
+    small = [one for one in found if size is None or _INT8 * _parameters(one, classes) <= size]
+    return next((one for one in small if weights.locate(one) is not None), small[0] if small else None)
+
+
+def _parameters(architecture: Architecture, classes: int) -> int:
+    network = networks.build(architecture, classes, Top(), 0)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+class StudentLearner:
+    """What it takes to train a student of any architecture."""
+
+    def __init__(self, ground: Ground, accelerator: Accelerator, architecture: Architecture) -> None:
+        self._ground, self._accelerator, self._architecture = ground, accelerator, architecture
+
+    @property
+    def _recipe(self) -> Recipe:
+        return FROM_SCRATCH if weights.locate(self._architecture) is None else FROM_WEIGHTS
+
+    def plan(self, seconds: float, asking: float) -> Step:
+        """Views and passes that ``seconds`` have time for; a teacher answers for ``asking`` photos a second."""
+        ground, recipe = self._ground, self._recipe
+        network = self._network()
+        size = self._architecture.resize.size
+        images = torch.zeros(recipe.batch, size, size, 3, dtype=torch.uint8, device=self._accelerator.device)
+        target = torch.arange(recipe.batch, device=self._accelerator.device) % ground.classes
+        rate = speed(network, images, target, losses.of(recipe))
+        photos = {part: len(entries) for part, entries in ground.material.parts.items()}
+        judging = min(JUDGED, photos["val"]) / (3 * rate)
+        fixed = _FIXED_SECONDS + (2 * photos["val"] + photos["test"]) / (3 * rate)
+        a_view, an_epoch = photos["train"] / asking, photos["train"] / rate + judging
+        room = int(ground.cache_size / (size**2 * 3) / max(1, photos["train"]))
+        epochs = min(MOST_EPOCHS, int((seconds - fixed) / (an_epoch + a_view / SHOWN)))
+        if epochs < FEWEST_EPOCHS or not room:
+            least = fixed + FEWEST_EPOCHS * an_epoch + a_view
+            time_left = f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
+            return Step(do=False, why=time_left if room else "no room: one view takes more than --cache-size")
+        views = max(1, min(MOST_VIEWS, round(epochs / SHOWN), room))
+        expected = fixed + views * a_view + epochs * an_epoch
+        return Step(do=True, expected=expected, numbers={"views": views, "epochs": epochs})
+
+    def learn(self, step: Step, key: str, rung: str, teacher: Teacher, by: str) -> Climbed:
+        """Draw, ask, learn, write. Raises ExportError, OutputError."""
+        ground, architecture = self._ground, self._architecture
+        began = time.monotonic()
+        count = int(step.numbers["views"])
+        recipe = replace(self._recipe, epochs=int(step.numbers["epochs"]))
+        rule = architecture.resize
+        train, val = ground.material.parts["train"], some(ground.material.known("val"), JUDGED)
+        squares.keep([*val, *ground.material.parts["val"]], rule, ground.progress)
+        said = [teacher.logits(train, view, ground.progress) for view in range(count)]
+        located = weights.locate(architecture)
+        network = self._network()
+        checkpoint = ground.folder / f"{key}.training.safetensors"
+        with taught.drawn(train, rule, recipe, count, ground.cache_size, ground.progress) as views:
+            epochs = taught.learn(
+                network,
+                views,
+                told(ground.material.numbers(train), said, self._accelerator.device),
+                SquareJudge(squares.squares(val, rule), ground.material.numbers(val)),
+                recipe,
+                losses.of(recipe, losses.hinton(1.0, LABELS)),
+                seed=derived(ground.seed, 8),
+                accelerator=self._accelerator,
+                progress=ground.progress,
+                checkpoint=checkpoint,
+                body=[network.body] if located else (),
+                stopped=ground.stopped,
+            )
+        network.eval()
+        logits = answer(network, squares.squares(ground.material.parts["val"], rule))
+        if not len(logits):
+            logits = np.zeros((0, ground.classes), np.float32)
+        temperature, metrics = ground.judged(logits)
+        proof, source = ground.material.parts["val"], logits
+        if not proof:
+            proof = train[:VERIFIED]
+            squares.keep(proof, rule, ground.progress)
+            source = answer(network, squares.squares(proof, rule))
+        path = ground.model_file(key)
+        card = ground.card(
+            resize=rule,
+            temperature=temperature,
+            backbone=architecture.name,
+            rung=rung,
+            storage="float32",
+            val=metrics,
+        )
+        verification = network_file.write(
+            network, card, path, [entry.photo for entry in proof], source, ground.progress
+        )
+        done = Climbed(
+            key=key,
+            rung=rung,
+            backbone=architecture.name,
+            storage="float32",
+            how=f"{architecture.name}, {len(epochs)} passes over {count} views, taught by {by}",
+            seconds=time.monotonic() - began,
+            expected=step.expected,
+            bytes=path.stat().st_size,
+            milliseconds=Model(path).milliseconds(),
+            temperature=temperature,
+            val=metrics,
+            verification=verification,
+            epochs=epochs,
+        )
+        checkpoint.unlink(missing_ok=True)
+        return ground.leave(done, logits)
+
+    def _network(self) -> Network:
+        """With ImageNet weights where there are some on this machine."""
+        network = networks.build(self._architecture, self._ground.classes, Top(), derived(self._ground.seed, 9))
+        if (located := weights.locate(self._architecture)) is not None:
+            networks.load(network, weights.read(self._architecture, located), str(located.path))
+        network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network

@@ -1,0 +1,320 @@
+"""The rungs above the head, one by one, on a small shop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from drawn import Told
+from kramar.config import DEFAULT_BACKBONE, TrainConfig
+from kramar.jobs.gather import gather
+from kramar.models import architectures, backbones, engines, features, maps
+from kramar.models.engines import Choice, Converted, Opened
+from kramar.models.store import FeatureStore
+from kramar.records import ClassCard, ModelCard
+from kramar.runtime.model import Model
+from kramar.training import backbone_network, losses
+from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.device import device
+from kramar.training.head import Part, fit_head, fit_taught
+from kramar.training.losses import Taught
+from kramar.training.material import Material
+from kramar.training.rungs import distilled, student, whole
+from kramar.training.rungs.distilled import DistilledRung
+from kramar.training.rungs.head import HeadRung
+from kramar.training.rungs.student import StudentLearner
+from kramar.training.rungs.tail import TailLearner, TailRung
+from kramar.training.rungs.views import ViewsRung
+from kramar.training.rungs.whole import Growing, WholeRung, smaller
+from kramar.training.tail import Tail, speed, taught
+from kramar.training.teacher import Teacher
+from kramar.version import __version__
+
+BACKBONE = backbones.find(DEFAULT_BACKBONE)
+
+
+@pytest.fixture(scope="module")
+def opened(converted: Converted) -> Opened:
+    version = engines.importlib.metadata.version("onnxruntime")
+    return Opened(BACKBONE, converted, Choice(engine="onnxruntime", version=version, rates={"onnxruntime": 60.0}))
+
+
+@pytest.fixture(scope="module")
+def ground(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    gathered = gather(shop, TrainConfig(), Told())
+    material = Material.of(gathered.entries, sorted({entry.label for entry in gathered.entries}))
+
+    def card(**given: Any) -> ModelCard:
+        val = given.pop("val")
+        return ModelCard(
+            kramar=__version__,
+            classes=[ClassCard(label=label, category=label) for label in material.classes],
+            metrics={"val": val} if val else {},
+            data_fingerprint="0",
+            seed=0,
+            split={},
+            weights_source="",
+            weights_licence="",
+            **given,
+        )
+
+    return Ground(
+        folder=tmp_path_factory.mktemp("rungs"),
+        material=material,
+        seed=0,
+        progress=Told(),
+        left=lambda: 600.0,
+        stopped=lambda: False,
+        card=card,
+        cache_size=2e9,
+        limits=Limits(),
+    )
+
+
+@pytest.fixture(scope="module")
+def opener(opened: Opened) -> Callable[[], Opened]:
+    return lambda: opened
+
+
+@pytest.fixture(scope="module")
+def head(ground: Ground, opened: Opened) -> Climbed:
+    folder = features.store_folder(opened.backbone, opened.converted, opened.choice)
+    store = FeatureStore(folder, BACKBONE.width)
+    worker = features.Worker(opened.choice, opened.converted, BACKBONE)
+    parts = {}
+    for part, entries in ground.material.parts.items():
+        worker.fill(store, entries, Told())
+        truth = np.array(ground.material.truth(part), np.int64)
+        parts[part] = Part(store.gather([e.hash for e in entries]), truth, [e.group for e in entries])
+    rung = HeadRung(ground, opened.converted.path, BACKBONE.name, BACKBONE.resize, parts)
+    return rung.climb(rung.plan(1.0, {}), {})
+
+
+@pytest.fixture(scope="module")
+def tail(ground: Ground, opener: Callable[[], Opened], head: Climbed) -> Climbed:
+    rung = TailRung(ground, device(), opener, "")
+    planned = rung.plan(300.0, {"head": head})
+    assert planned.do
+    step = planned.model_copy(update={"numbers": {**planned.numbers, "views": 2, "epochs": 3}})
+    return rung.climb(step, {"head": head})
+
+
+def logits_of(ground: Ground, one: Climbed) -> np.ndarray[Any, Any]:
+    model = Model(ground.model_file(one.key))
+    entries = ground.material.parts["val"]
+    return np.stack([model.logits(model.pixels(entry.photo)[None])[0] for entry in entries])
+
+
+def test_views_fit_a_head_that_knows_no_less_and_its_file_says_so(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed
+) -> None:
+    rung = ViewsRung(ground, opener)
+    step = rung.plan(200.0, {"head": head})
+    assert step.do
+    assert step.numbers["views"] == 4
+    done = rung.climb(step.model_copy(update={"numbers": {"views": 2}}), {"head": head})
+    assert "2 views of each photo" in done.how
+    assert done.head is not None
+    np.testing.assert_allclose(logits_of(ground, done), ground.logits("views"), atol=1e-2)
+    assert done.val is not None
+    assert done.val.accuracy.value > 0.5
+    short = rung.plan(1.0, {})
+    assert not short.do
+    assert "no time: it takes at least" in short.why
+
+
+def test_a_head_learns_what_it_is_taught() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 12))
+    truth = np.repeat(np.arange(3), 40)
+    part = Part(
+        (centres[truth] + rng.normal(size=(120, 12)) * 0.7).astype(np.float32), truth, [str(i) for i in range(120)]
+    )
+    _, how = fit_head(part, part, 3, 0, Told())
+    hard = fit_taught(part, np.eye(3)[truth], how, 3)
+    soft = fit_taught(part, np.full((120, 3), 1 / 3), how, 3)
+    assert (hard(part.embeddings).argmax(axis=1) == truth).mean() > 0.9
+    spread = soft(part.embeddings) - soft(part.embeddings).mean(axis=1, keepdims=True)
+    assert float(np.abs(spread).max()) < 1e-2
+    # scikit-learn's own solution of the same problem.
+    from sklearn.linear_model import LogisticRegression
+
+    from kramar.training.head import SHRINKAGE, _Fitter
+
+    fitter = _Fitter(part, 3, SHRINKAGE)
+    expected = LogisticRegression(C=how.regularisation, tol=1e-8, max_iter=2000).fit(fitter.white, truth)
+    ours = torch.from_numpy(hard(part.embeddings)).softmax(1).numpy()
+    np.testing.assert_allclose(ours, expected.predict_proba(fitter.white), atol=5e-3)
+
+
+def test_the_tail_learns_and_its_file_gives_its_answers(ground: Ground, head: Climbed, tail: Climbed) -> None:
+    assert tail.val is not None
+    assert head.val is not None
+    assert len(tail.epochs) == 3
+    assert tail.epochs[-1].train_loss < tail.epochs[0].train_loss
+    assert tail.verification.label_differences == 0
+    np.testing.assert_allclose(logits_of(ground, tail), ground.logits("tail"), atol=1e-2)
+
+
+def test_plans_fit_into_their_time(ground: Ground, opener: Callable[[], Opened]) -> None:
+    learner = TailLearner(ground, device(), opener)
+    for seconds in (30.0, 60.0, 200.0):
+        step = learner.plan(seconds)
+        if step.do:
+            assert step.expected <= seconds
+            assert step.numbers["views"] >= 1
+            assert step.numbers["epochs"] >= 1
+    assert not learner.plan(0.5).do
+    slow = learner.plan(60.0, asking=1.0)
+    assert not slow.do or slow.numbers["views"] <= learner.plan(60.0).numbers["views"]
+
+
+def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:
+    rung = WholeRung(ground, device(), {BACKBONE.name: opener})
+    step = rung.plan(500.0, {"tail": tail})
+    assert step.do
+    assert step.models == ["tail"]
+    assert step.expected <= 500
+    done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2}}), {"tail": tail})
+    before, after = (
+        {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(ground.model_file(key)).graph.initializer}
+        for key in ("tail", "whole")
+    )
+    moved = [name for name in before if name.startswith("body.") and not np.array_equal(before[name], after[name])]
+    assert any(name.startswith("body.stages.0.") for name in moved)
+    assert done.verification.label_differences == 0
+    assert not rung.plan(1.0, {"tail": tail}).do
+
+
+def test_photos_grow_from_epoch_to_epoch() -> None:
+    assert smaller(224) == 160
+    assert smaller(260) == 192
+
+    class One:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __len__(self) -> int:
+            return 5
+
+        def epoch(self, number: int) -> Any:
+            return iter([(torch.zeros(1, self.size), torch.zeros(1))] * 5)
+
+    growing = Growing({160: One(160), 224: One(224)}, [160, 224], 3)  # type: ignore[dict-item]
+    assert len(growing) == 3
+    assert [batch[0].shape[1] for batch in growing.epoch(0)] == [160] * 3
+    assert [batch[0].shape[1] for batch in growing.epoch(1)] == [224] * 3
+
+
+def test_a_teacher_is_asked_once_a_view(ground: Ground, tail: Climbed) -> None:
+    train = ground.material.parts["train"]
+    told = Told()
+    teacher = Teacher([ground.model_file("tail")], "zoom", 0.8)
+    first = teacher.logits(train, 1, told)
+    assert first.shape == (len(train), 3)
+    asked = [name for name, total, _ in told.stages if total]
+    again = Teacher([ground.model_file("tail")], "zoom", 0.8).logits(train, 1, told)
+    assert np.array_equal(first, again)
+    assert [name for name, total, _ in told.stages if total] == asked
+    # View 0 is the photo as the model file itself sees it.
+    plain = teacher.logits(train[:2], 0, told)
+    model = Model(ground.model_file("tail"))
+    expected = np.stack([model.logits(model.pixels(entry.photo)[None])[0] for entry in train[:2]])
+    np.testing.assert_allclose(plain, expected / model.card.temperature, atol=1e-3)
+
+
+def test_several_teachers_average_their_probabilities(ground: Ground, tail: Climbed, head: Climbed) -> None:
+    train = ground.material.parts["train"][:5]
+    files = [ground.model_file(key) for key in ("tail", "head")]
+    together = Teacher(files, "zoom", 0.8).logits(train, 0, Told())
+    alone = [torch.from_numpy(Teacher([file], "zoom", 0.8).logits(train, 0, Told())).softmax(1) for file in files]
+    np.testing.assert_allclose(
+        torch.from_numpy(together).softmax(1).numpy(), ((alone[0] + alone[1]) / 2).numpy(), atol=1e-5
+    )
+
+
+def test_the_student_learns_from_those_above_it(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung = DistilledRung(ground, device(), BACKBONE.name, opener)
+    nobody = rung.plan(300.0, {"head": head, "tail": tail})
+    assert not nobody.do
+    assert "no model is better" in nobody.why
+    larger = tail.model_copy(update={"backbone": "efficientnet_lite2"})
+    step = rung.plan(300.0, {"head": head, "tail": larger})
+    assert step.do
+    assert step.models == ["tail"]
+    step = step.model_copy(update={"numbers": {**step.numbers, "views": 2, "epochs": 2}})
+    done = rung.climb(step, {"head": head, "tail": larger})
+    assert done.rung == distilled.DistilledRung.rung
+    assert "taught by tail" in done.how
+    assert done.verification.label_differences == 0
+
+
+def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground, tail: Climbed) -> None:
+    learner = StudentLearner(ground, device(), architectures.find("convnet:depth=2:width=8@24"))
+    step = learner.plan(300.0, asking=50.0)
+    assert step.do
+    assert step.expected <= 300
+    step = step.model_copy(update={"numbers": {"views": 2, "epochs": 4}})
+    teacher = Teacher([ground.model_file("tail")], "zoom", 0.8)
+    done = learner.learn(step, "small", "distilled", teacher, "tail")
+    assert done.backbone == "convnet:depth=2:width=8@24"
+    assert done.epochs[-1].train_loss < done.epochs[0].train_loss
+    assert Model(ground.model_file("small")).card.resize.size == 24
+    np.testing.assert_allclose(logits_of(ground, done), ground.logits("small"), atol=1e-2)
+    assert not learner.plan(0.1, asking=50.0).do
+
+
+def test_the_most_able_student_that_fits_is_taken() -> None:
+    assert student.able(1.5e6, 81).family == "squeezenet1_1"  # type: ignore[union-attr]
+    assert student.able(1e5, 81) is None
+    names = [architectures.find(name).name for name in student.STUDENTS]
+    assert student.able(None, 81).name in names  # type: ignore[union-attr]
+
+
+def test_a_taught_target_is_the_teacher_s_word_on_the_view_that_is_shown() -> None:
+    said = [np.full((4, 3), view, np.float32) + np.arange(4, dtype=np.float32)[:, None] for view in range(2)]
+    target = taught([0, 1, 2, 0], said, torch.device("cpu"))([3, 1], [1, 0])
+    assert isinstance(target, Taught)
+    assert target.truth.tolist() == [0, 1]
+    assert target.logits[:, 0].tolist() == [4.0, 1.0]
+
+
+def test_measuring_speed_leaves_the_weights_alone(opened: Opened) -> None:
+    network = backbone_network.start(opened, 3)
+    body = backbone_network.body_of(network)
+    learner = Tail(network, body.joined)
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    inputs = torch.rand(4, *body.shapes[body.joined - 1])
+    rate = speed(learner, inputs, torch.tensor([0, 1, 2, 0]), losses.of(whole.RECIPE.__class__()), seconds=0.1)
+    assert rate > 0
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+def test_maps_used_least_recently_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
+    for age, name in enumerate(("old", "older")):
+        with maps.room_for(name, 0, 10**9):
+            store = maps.store(name, 0, (2, 4, 4))
+            store.append([f"{number:064x}" for number in range(100)], np.zeros((100, 4, 4, 2), np.float16))
+        place = maps.folder() / name
+        then = place.stat().st_mtime - 100 * (age + 1)
+        os.utime(place, (then, then))
+    each = maps.size(maps.folder() / "old")
+    with maps.room_for("new", 1000, each + 1500):
+        assert {path.name for path in maps.folder().iterdir()} == {"old", "new"}
+    with maps.room_for("newer", 1000, 2000):
+        assert "old" not in {path.name for path in maps.folder().iterdir()}
+
+
+def test_steps_are_written_as_they_were_decided() -> None:
+    step = Step(do=True, expected=3.5, numbers={"views": 2, "cut": 6}, models=["tail"])
+    assert Step.model_validate_json(step.model_dump_json()) == step
