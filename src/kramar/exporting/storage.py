@@ -28,11 +28,11 @@ def float16(path: Path, target: Path) -> None:
     Runtimes turn the weights back once, when they open the file.
     """
 
-    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], Any]:
+    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
         from onnx import TensorProto, helper, numpy_helper
 
         kept = numpy_helper.from_array(weights.astype(np.float16), f"{name}.float16")
-        return [kept], helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)
+        return [kept], [helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)]
 
     _restore(path, target, stored)
 
@@ -52,8 +52,8 @@ def int8_weights(path: Path, target: Path) -> None:
         if node.op_type == "Gemm" and any(one.name == "transB" and one.i for one in node.attribute)
     }
 
-    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], Any]:
-        from onnx import helper, numpy_helper
+    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
+        from onnx import TensorProto, helper, numpy_helper
 
         axis = 0 if weights.ndim == 4 or name in turned else weights.ndim - 1
         others = tuple(place for place in range(weights.ndim) if place != axis)
@@ -62,16 +62,18 @@ def int8_weights(path: Path, target: Path) -> None:
         levels = np.clip(np.rint(weights / scale.reshape(shape)), -_LEVELS, _LEVELS).astype(np.int8)
         kept = [
             numpy_helper.from_array(levels, f"{name}.int8"),
-            numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
+            numpy_helper.from_array(scale.astype(np.float32).reshape(shape), f"{name}.scale"),
         ]
-        node = helper.make_node("DequantizeLinear", [one.name for one in kept], [name], f"{name}.dequantise", axis=axis)
-        return kept, node
+        # Not DequantizeLinear: ONNX Runtime does that anew each time it runs, and this once, when it opens the file.
+        whole = helper.make_node("Cast", [kept[0].name], [f"{name}.levels"], f"{name}.cast", to=TensorProto.FLOAT)
+        scaled = helper.make_node("Mul", [f"{name}.levels", kept[1].name], [name], f"{name}.scaled")
+        return kept, [whole, scaled]
 
     _restore(path, target, stored)
 
 
 def _restore(path: Path, target: Path, stored: Any) -> None:
-    """Write the graph with each large weight replaced by what ``stored`` makes of it and the node that undoes that."""
+    """Write the graph with each large weight replaced by what ``stored`` makes of it and the nodes that undo that."""
     import onnx
     from onnx import TensorProto, numpy_helper
 
@@ -82,9 +84,9 @@ def _restore(path: Path, target: Path, stored: Any) -> None:
         if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE:
             kept.append(tensor)
             continue
-        tensors, node = stored(values, tensor.name)
+        tensors, undone = stored(values, tensor.name)
         kept += tensors
-        nodes.append(node)
+        nodes += undone
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     others = list(model.graph.node)
