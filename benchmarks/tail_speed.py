@@ -42,7 +42,7 @@ def main() -> None:
     tails, wholes = [], []
     for _ in range(TURNS):
         network = backbone_network.start(opened, classes)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
         body = backbone_network.body_of(network)
         maps = torch.rand(batch, *body.shapes[body.joined - 1]).contiguous(memory_format=torch.channels_last)
         tails.append(speed(Tail(network, body.joined), maps, target, loss, seconds=8))

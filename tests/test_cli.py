@@ -22,7 +22,7 @@ from kramar.models.backbones import BACKBONES
 from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
-COMMANDS = {"train", "compare", "tune", "evaluate", "classify", "weights", "benchmark"}
+COMMANDS = {"train", "compare", "tune", "distill", "evaluate", "classify", "weights", "benchmark"}
 
 
 def test_help_names_every_command() -> None:
@@ -71,7 +71,7 @@ def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
     assert done.returncode == 0
     accuracy = re.escape(trained.metrics["test"].accuracy.percent())
     assert re.fullmatch(
-        rf"Test accuracy {accuracy}\nModel +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo\n"
+        rf"Test accuracy {accuracy}\nModel +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo, float32\n"
         rf"Report +{trained.path}/report\.html\n",
         done.stdout,
     )

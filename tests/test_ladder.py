@@ -13,7 +13,7 @@ from drawn import Told
 from kramar.evaluation.metrics import Scored, score
 from kramar.records import Metrics, Verification
 from kramar.training import ladder
-from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
 from kramar.training.ladder import Planned
 from kramar.training.material import Material
 
@@ -66,8 +66,9 @@ def test_limits_bind_and_say_by_how_much() -> None:
         "9.60 MB over --max-size and 10.0 ms over --max-latency"
     )
     assert ladder.best([head, tail], Limits(size=1e6)) is None
-    # Exactly at the limit is within it.
-    assert Limits(size=4e6, latency=8.0).fits(head)
+    # Exactly at the limit is within it, once the card has grown.
+    assert Limits(size=4e6 + CARD_ROOM, latency=8.0).fits(head)
+    assert not Limits(size=4e6).fits(head)
 
 
 def test_a_smaller_copy_that_passed_takes_its_source_s_place_and_one_that_did_not_does_not() -> None:

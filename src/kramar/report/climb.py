@@ -12,6 +12,7 @@ WIDTH, HEIGHT = 720, 240
 # Half of the distance between the marks of one rung, so that their intervals do not hide each other.
 _APART = 5.0
 _MOST_TIME_TICKS = 6
+_UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,12 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """The chart in a box of ``WIDTH`` x ``HEIGHT``, y downwards; ``stairs`` are the lines through each part's marks."""
+    """The chart in a box of ``WIDTH`` x ``HEIGHT``, y downwards; ``stairs`` are the lines through each part's marks.
 
+    ``x`` is in the ``unit`` s, min or h.
+    """
+
+    unit: str
     x: Axis
     y: Axis
     stops: list[Stop]
@@ -51,10 +56,12 @@ def climb(ladder: Sequence[Rung]) -> Climb | None:
         return None
     estimates = [one for rung in measured for one in (rung.val_accuracy, rung.test_accuracy) if one]
     y = linear([one.low for one in estimates] + [one.high for one in estimates], most=1.0)
-    x = linear([0.0, max(rung.reached_seconds for rung in measured)], steps=_MOST_TIME_TICKS)
+    longest = max(rung.reached_seconds for rung in measured)
+    unit, seconds = next((name, size) for name, size in _UNITS if longest >= 3 * size or size == 1)
+    x = linear([0.0, longest / seconds], steps=_MOST_TIME_TICKS)
     stops = []
     for rung in measured:
-        at = WIDTH * x.at(rung.reached_seconds)
+        at = WIDTH * x.at(rung.reached_seconds / seconds)
         both = {"val": rung.val_accuracy, "test": rung.test_accuracy}
         marks = [_mark(part, one, at + (_APART if part == "test" else -_APART), y) for part, one in both.items() if one]
         stops.append(Stop(rung, round(at, 1), marks))
@@ -63,7 +70,7 @@ def climb(ladder: Sequence[Rung]) -> Climb | None:
         points = [mark for stop in stops for mark in stop.marks if mark.part == part]
         if len(points) > 1:
             stairs[part] = "M" + "L".join(f"{mark.x:g} {mark.y:g}" for mark in points)
-    return Climb(x, y, stops, stairs)
+    return Climb(unit, x, y, stops, stairs)
 
 
 def _mark(part: str, one: Estimate, x: float, y: Axis) -> Mark:

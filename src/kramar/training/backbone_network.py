@@ -28,8 +28,8 @@ def start(opened: Opened, classes: int, head: Linear | None = None) -> Network:
     network = Network(body, networks.build_head(body.width, classes, Top()), architectures.find(opened.backbone.name))
     layer = last_layer(network)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(head.weights.T) if head else torch.zeros_like(layer.weight))
-        layer.bias.copy_(torch.from_numpy(head.bias) if head else torch.zeros_like(layer.bias))
+        layer.weight.copy_(torch.tensor(head.weights.T) if head else torch.zeros_like(layer.weight))
+        layer.bias.copy_(torch.tensor(head.bias) if head else torch.zeros_like(layer.bias))
     return network
 
 
@@ -37,7 +37,7 @@ def reopen(opened: Opened, classes: int, path: Path) -> Network:
     """The network of a model file that `write` or the head's rung left."""
     network = start(opened, classes, onnx_file.read_head(path))
     stored = onnx_file.read_weights(path, "body.")
-    network.body.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in stored.items()}, strict=True)
+    network.body.load_state_dict({name: torch.tensor(value) for name, value in stored.items()}, strict=True)
     return network
 
 

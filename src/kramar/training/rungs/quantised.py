@@ -22,7 +22,7 @@ from kramar.models.squares import Squares
 from kramar.records import Estimate, Verification
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
-from kramar.training.climb import VERIFIED, Climbed, Ground, Limits, Step
+from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Limits, Step
 from kramar.training.ladder import best
 
 # A copy may stand for its source when its labels agree on this share of photos, and validation shows no larger loss.
@@ -186,7 +186,7 @@ class QuantisedRung:
         able = [
             copy
             for copy in copies
-            if (limits.size is None or copy.bytes <= limits.size)
+            if (limits.size is None or copy.bytes + CARD_ROOM <= limits.size)
             and (limits.latency is None or copy.milliseconds <= limits.latency)
         ]
         good = [copy for copy in able or copies if copy.passed]

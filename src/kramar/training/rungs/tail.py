@@ -231,7 +231,9 @@ class MapJudge:
         rows, places = self._views.maps(self._entries, 0)
         device = next(model.parameters()).device
         found = [
-            model(torch.from_numpy(rows[places[first : first + 64]]).to(device).float().permute(0, 3, 1, 2)).cpu()
+            model(
+                torch.from_numpy(np.array(rows[places[first : first + 64]])).to(device).float().permute(0, 3, 1, 2)
+            ).cpu()
             for first in range(0, len(places), 64)
         ]
         logits = torch.cat(found).float().numpy()
