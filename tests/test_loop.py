@@ -150,6 +150,59 @@ def test_biases_and_norms_do_not_decay_and_the_body_learns_slower() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
+def test_relative_rates_are_shares_of_each_tensor_s_own_size() -> None:
+    network = networks.build(ARCHITECTURE, 3, Top(), 0)
+    with torch.no_grad():
+        first, last = network.body.layers.blocks[0][0].weight, network.head[-1].bias  # type: ignore[union-attr,index]
+        first.fill_(0.5)
+        last.fill_(0.0)
+    recipe = Recipe(learning_rate=0.01, body_rate=0.5, relative=True)
+    rates = {
+        id(parameter): group["lr"]
+        for group in loop.build_optimiser(network, recipe, [network.body]).param_groups
+        for parameter in group["params"]
+    }
+    assert rates[id(first)] == pytest.approx(0.01 * 0.5 * 0.5)
+    assert rates[id(last)] == pytest.approx(0.01 * 1e-3)
+    assert len(rates) == len(list(network.parameters()))
+
+
+def test_each_stage_learns_at_a_share_of_the_one_above() -> None:
+    network = networks.build(find("convnet:depth=3:width=8@16"), 3, Top(), 0)
+    blocks = list(network.body.layers.blocks)  # type: ignore[union-attr,arg-type]
+    recipe = Recipe(learning_rate=1.0, body_rate=0.5, stage_rate=0.1)
+    groups = loop.build_optimiser(network, recipe, blocks).param_groups
+    assert sorted({group["lr"] for group in groups}) == pytest.approx([0.005, 0.05, 0.5, 1.0])
+
+
+def test_training_that_is_stopped_judges_what_it_has(tmp_path: Path) -> None:
+    asked = iter([False] * 9 + [True] * 99)
+    network = networks.build(ARCHITECTURE, 3, Top(), seed=3)
+    batches = PhotoBatches(
+        Photos(),
+        TRUTH,
+        POLICIES["none"](ARCHITECTURE.resize, 0.5),
+        size=16,
+        batch=8,
+        seed=3,
+        accelerator=Accelerator(cpu=True),
+    )
+    epochs = loop.fit(
+        network,
+        batches,
+        lambda _: (1.0, 0.5),
+        Recipe(epochs=5, batch=8),
+        seed=0,
+        loss=losses.of(Recipe()),
+        accelerator=Accelerator(cpu=True),
+        progress=Silent(),
+        stopped=lambda: next(asked),
+    )
+    # Six steps an epoch, and the question once before each: it ends in the second.
+    assert len(epochs) == 2
+    assert epochs[-1].val_accuracy == 0.5
+
+
 def test_processes_share_an_epoch_without_overlap() -> None:
     shares = [[index for _, batch in Shuffled(50, 4, 7, rank, 3) for index in batch] for rank in range(3)]
     assert [len(share) for share in shares] == [16, 16, 16]

@@ -26,11 +26,12 @@ from kramar.training.device import device
 from kramar.training.head import Part, fit_head, fit_taught
 from kramar.training.losses import Taught
 from kramar.training.material import Material
+from kramar.training.recipe import Recipe
 from kramar.training.rungs import distilled, student, whole
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import TailLearner, TailRung
+from kramar.training.rungs.tail import TailLearner, TailRung, between, unsure
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import Growing, WholeRung, smaller
 from kramar.training.tail import Tail, speed, taught
@@ -313,6 +314,51 @@ def test_maps_used_least_recently_go_first(tmp_path: Path, monkeypatch: pytest.M
         assert {path.name for path in maps.folder().iterdir()} == {"old", "new"}
     with maps.room_for("newer", 1000, 2000):
         assert "old" not in {path.name for path in maps.folder().iterdir()}
+
+
+def test_a_head_starts_as_sure_as_its_loss_wants_it(opened: Opened) -> None:
+    network = backbone_network.start(opened, 3)
+    body = backbone_network.body_of(network)
+    learner = Tail(network, body.joined)
+    layer = backbone_network.last_layer(network)
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(6, *body.shapes[body.joined - 1], generator=generator)
+    truth = torch.tensor([0, 1, 2, 0, 1, 2])
+    with torch.no_grad():
+        embedded = body.beyond(maps, body.joined)[1]
+        centred = embedded - embedded.mean(0)
+        # Right about all of them, and far too sure.
+        layer.weight.copy_(30 * torch.nn.functional.one_hot(truth, 3).T.float() @ torch.linalg.pinv(centred).T)
+        layer.bias.copy_(-layer.weight @ embedded.mean(0))
+
+    class Once:
+        def epoch(self, number: int) -> Any:
+            return iter([(maps, truth)])
+
+    before = layer.weight.detach().clone()
+    loss = losses.of(Recipe(label_smoothing=0.1))
+    first = float(loss(learner.eval(), maps, truth))
+    unsure(learner, Once(), loss, seed=0)  # type: ignore[arg-type]
+    scale = float((layer.weight / before).nanmedian())
+    assert scale == pytest.approx(0.25, rel=1e-3)
+    assert float(loss(learner, maps, truth)) < first
+
+
+def test_the_network_is_left_where_validation_says(opened: Opened) -> None:
+    network = backbone_network.start(opened, 3)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    layer = backbone_network.last_layer(network)
+    with torch.no_grad():
+        layer.bias.fill_(1.0)
+    seen: list[float] = []
+
+    def judge(model: torch.nn.Module) -> tuple[float, float]:
+        seen.append(float(layer.bias[0]))
+        return abs(seen[-1] - 0.7), 0.0
+
+    assert between(network, before, judge, Tail(network, 6)) == 0.7
+    assert seen == pytest.approx([1.0, 0.85, 0.7, 0.5, 0.3])
+    assert float(layer.bias[0]) == pytest.approx(0.7)
 
 
 def test_steps_are_written_as_they_were_decided() -> None:

@@ -144,7 +144,10 @@ def _prepared(
 def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] = ()) -> torch.optim.Optimizer:
     """The recipe's optimiser for all of ``model``; biases and normalisation layers do not decay.
 
-    ``body`` are the stages that came with weights, the lowest first.
+    ``body`` are the stages that came with weights, the lowest first. Where the recipe's rates are relative, a tensor's
+    is a share of its own root mean square (after You et al. 2017, LARS). Adam's steps are as large as the rate,
+    whatever they change; and where batch normalisation was folded into convolutions, one tensor's numbers may be
+    thirty times another's.
     """
     top = len(body) - 1
     shares = {
@@ -155,7 +158,8 @@ def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] 
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            groups.setdefault((shares.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
+            share = shares.get(id(parameter), 1.0) * (_scale(parameter) if recipe.relative else 1.0)
+            groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
     rate = recipe.learning_rate
     options: list[dict[str, Any]] = [
         {
@@ -171,6 +175,11 @@ def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] 
         return torch.optim.RMSprop(options, lr=rate, momentum=0.9)
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
     return kind(options, lr=rate, fused=True)
+
+
+def _scale(parameter: nn.Parameter) -> float:
+    """The root mean square of a tensor; not less than a thousandth, or what starts at zero would never move."""
+    return max(1e-3, float(parameter.detach().float().square().mean().sqrt()))
 
 
 def _cosine(recipe: Recipe, steps_an_epoch: int) -> Callable[[int], float]:

@@ -23,6 +23,7 @@ class Recipe:
         learning_rate: the highest of the schedule, of the layers on top and of a network from scratch.
         body_rate: of the layers that come with weights, as a share of ``learning_rate``.
         stage_rate: the share that each stage of those layers has of the rate of the stage above it.
+        relative: rates are shares of each tensor's root mean square, as it is at the start.
         weight_decay: not applied to biases and normalisation layers.
         warmup: the share of all steps in which the rate rises; after it, it falls along half a cosine to zero.
         label_smoothing: the share of the target that all classes get alike (Szegedy et al. 2015).
@@ -43,6 +44,7 @@ class Recipe:
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     body_rate: Share = 0.1
     stage_rate: Share = 1.0
+    relative: bool = False
     weight_decay: Annotated[float, Ge(0)] = 0.02
     warmup: Share = 0.1
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.1

@@ -11,13 +11,14 @@ from functools import cached_property
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from kramar.data.manifest import Entry
 from kramar.exporting import onnx_file
 from kramar.models import maps
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
+from kramar.models.networks import Network
 from kramar.models.staged import Staged
 from kramar.runtime.model import Model
 from kramar.training import backbone_network, loop, losses
@@ -36,12 +37,14 @@ from kramar.training.views import Views
 # held-out groups after the same steps, since colour is what tells many goods apart.
 RECIPE = Recipe(
     batch=32,
-    learning_rate=1e-3,
+    learning_rate=1e-2,
     body_rate=1.0,
+    relative=True,
     augment="zoom",
     strength=0.8,
     mixup=0.4,
     ema=0.99,
+    warmup=0.2,
 )
 # Passes over the photos: more gain nothing more, fewer are not worth it.
 MOST_PASSES, FEWEST_PASSES = 24.0, 2.0
@@ -53,6 +56,10 @@ CACHING = 0.75
 # Of validation photos, as many are looked at between epochs; an epoch is at most so many training photos.
 JUDGED, EPOCH_PHOTOS = 1000, 20_000
 _FEWEST_A_CLASS = 4
+# Scales of the head to start from, and batches to try them on.
+SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
+# Shares of the way from the network before its training to the one after it.
+WAY = (1.0, 0.85, 0.7, 0.5, 0.3)
 # Of the labels beside a teacher's word.
 LABELS = 0.1
 # Opening the network, writing and verifying the file.
@@ -169,19 +176,23 @@ class TailLearner:
             heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
             head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
             network = backbone_network.start(opened, ground.classes, head)
+            before = {name: value.clone() for name, value in network.state_dict().items()}
             learner = Tail(network, cut).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             checkpoint = ground.folder / f"{key}.training.safetensors"
+            batches = DrawnBatches(
+                [views.maps(train, view) for view in range(count)],
+                targets,
+                batch=RECIPE.batch,
+                seed=derived(ground.seed, 3),
+                accelerator=self._accelerator,
+                most=EPOCH_PHOTOS,
+            )
+            unsure(learner, batches, loss, seed=derived(ground.seed, 10))
+            judge = MapJudge(views, val, ground.material.numbers(val))
             epochs = loop.fit(
                 learner,
-                DrawnBatches(
-                    [views.maps(train, view) for view in range(count)],
-                    targets,
-                    batch=RECIPE.batch,
-                    seed=derived(ground.seed, 3),
-                    accelerator=self._accelerator,
-                    most=EPOCH_PHOTOS,
-                ),
-                MapJudge(views, val, ground.material.numbers(val)),
+                batches,
+                judge,
                 replace(RECIPE, epochs=int(numbers["epochs"])),
                 seed=derived(ground.seed, 4),
                 loss=loss,
@@ -191,6 +202,7 @@ class TailLearner:
                 body=list(learner.stages),
                 stopped=ground.stopped,
             )
+            kept = between(network, before, judge, learner) if val else 1.0
         network.to(memory_format=torch.channels_last)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         path = ground.model_file(key)
@@ -199,7 +211,8 @@ class TailLearner:
             rung=rung,
             backbone=opened.backbone.name,
             storage="float32",
-            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{by and f', taught by {by}'}",
+            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{by and f', taught by {by}'}"
+            + (f", {kept:.0%} of the way" if kept < 1 else ""),
             seconds=time.monotonic() - began,
             expected=step.expected,
             bytes=path.stat().st_size,
@@ -216,6 +229,53 @@ class TailLearner:
 def some(entries: list[Entry], most: int) -> list[Entry]:
     """About ``most`` of the entries, the same share of each class; all, if there are no more."""
     return thinned(entries, most) if most < len(entries) else entries
+
+
+def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -> None:
+    """Scale the head, in place, so that it is as sure as the loss wants it: mixed and smoothed targets want less.
+
+    Otherwise the first steps would only make it unsure, at the cost of the stages below it.
+    """
+    layer = learner.head[-1]  # type: ignore[index]
+    weights, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+    shown = [batch for batch, _ in zip(batches.epoch(0), range(UNSURE_BATCHES), strict=False)]
+    found: list[tuple[float, float]] = []
+    learner.eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        for scale in SCALES:
+            torch.manual_seed(seed)
+            layer.weight.copy_(weights * scale)
+            layer.bias.copy_(bias * scale)
+            found.append((sum(float(loss(learner, inputs, target)) for inputs, target in shown), scale))
+    with torch.no_grad():
+        layer.weight.copy_(weights * min(found)[1])
+        layer.bias.copy_(bias * min(found)[1])
+
+
+def between(network: Network, before: Mapping[str, Tensor], judge: loop.Judge, learner: nn.Module) -> float:
+    """How much of the way from the weights ``before`` to the trained ones the network is left at, judged by validation.
+
+    Between a network and its fine-tuned self lie networks that do better on photos from elsewhere (Wortsman et al.
+    2021, WiSE-FT).
+    """
+    after = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def go(share: float) -> None:
+        network.load_state_dict(
+            {name: torch.lerp(before[name].to(value), value, share) for name, value in after.items()}
+        )
+
+    found = []
+    learner.eval()
+    for share in WAY:
+        go(share)
+        with torch.inference_mode():
+            judged = judge(learner)
+        assert judged is not None, "it is asked only where there are validation photos"
+        found.append((judged[0], -share))
+    best_share = -min(found)[1]
+    go(best_share)
+    return best_share
 
 
 class MapJudge:

@@ -22,7 +22,7 @@ from kramar.training.ladder import best
 from kramar.training.losses import Target
 from kramar.training.photos import PhotoBatches
 from kramar.training.recipe import Recipe
-from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, JUDGED, some
+from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, JUDGED, between, some
 from kramar.training.seeds import derived
 from kramar.training.tail import speed
 from kramar.training.taught import SquareJudge
@@ -30,8 +30,9 @@ from kramar.training.taught import SquareJudge
 # The body learns slowly, its first stages slowest: it is nearly there already.
 RECIPE = Recipe(
     batch=16,
-    learning_rate=3e-4,
+    learning_rate=3e-3,
     body_rate=1.0,
+    relative=True,
     stage_rate=0.8,
     augment="zoom",
     strength=0.8,
@@ -91,6 +92,8 @@ class WholeRung:
             squares.keep(entries, needed, ground.progress)
         epochs = int(step.numbers["epochs"])
         sizes = [smaller(rule.size)] * round(SMALLER_PART * epochs) + [rule.size] * epochs
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        judge = SquareJudge(squares.squares(val, rule), ground.material.numbers(val))
         checkpoint = ground.folder / f"{self.key}.training.safetensors"
         done = loop.fit(
             network,
@@ -111,7 +114,7 @@ class WholeRung:
                 sizes[:epochs],
                 EPOCH_PHOTOS // RECIPE.batch,
             ),
-            SquareJudge(squares.squares(val, rule), ground.material.numbers(val)),
+            judge,
             replace(RECIPE, epochs=epochs),
             seed=derived(ground.seed, 7),
             loss=losses.of(RECIPE),
@@ -121,6 +124,7 @@ class WholeRung:
             body=list(body.stages),
             stopped=ground.stopped,
         )
+        kept = between(network, before, judge, network) if val else 1.0
         logits, temperature, metrics, verification = backbone_network.write(
             ground, opened, network, self.key, self.rung
         )
@@ -130,7 +134,8 @@ class WholeRung:
             rung=self.rung,
             backbone=opened.backbone.name,
             storage="float32",
-            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos",
+            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos"
+            + (f", {kept:.0%} of the way" if kept < 1 else ""),
             seconds=time.monotonic() - began,
             expected=step.expected,
             bytes=path.stat().st_size,
