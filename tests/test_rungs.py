@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ from kramar.training.teacher import Teacher
 from kramar.version import __version__
 
 BACKBONE = backbones.find(DEFAULT_BACKBONE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """What is measured is measured for moments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kramar.training.tail.PROBE_SECONDS", 0.1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from kramar.runtime.session import Scores
 from kramar.training.losses import Loss, Target, Taught
 from kramar.training.photos import Shuffled
 
-_PROBE_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 _WARM_STEPS = 2
 # From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
 Targets = Callable[[Sequence[int], Sequence[int]], Target]
@@ -100,8 +100,9 @@ def taught(truth: Sequence[int], said: Sequence[Scores], device: torch.device) -
     return lambda indices, views: Taught(known[list(indices)], logits[list(views), list(indices)])
 
 
-def speed(learner: nn.Module, inputs: Tensor, target: Target, loss: Loss, seconds: float = _PROBE_SECONDS) -> float:
-    """Photos a second of training steps on this batch; the weights are as before afterwards."""
+def speed(learner: nn.Module, inputs: Tensor, target: Target, loss: Loss, seconds: float | None = None) -> float:
+    """Photos a second of training steps on this batch, in about ``seconds``; the weights are as before afterwards."""
+    seconds = PROBE_SECONDS if seconds is None else seconds
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-6, fused=True)
     learner.train()
