@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from drawn import Told
 from kramar.evaluation.metrics import Scored, score
 from kramar.records import Metrics, Verification
 from kramar.training import ladder
-from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
+from kramar.training.climb import CARD_ROOM, Climbed, EndedError, Ground, Limits, Step
 from kramar.training.ladder import Planned
 from kramar.training.material import Material
 
@@ -182,3 +183,31 @@ def test_a_rung_that_has_no_room_says_so(ground: Ground) -> None:
     assert skipped == {"tail": "no room"}
     assert isinstance(ground.progress, Told)
     assert ground.progress.said == ["Rung tail is left out: no room"]
+
+
+def test_a_rung_that_was_ended_before_it_had_learnt_anything_is_left_out(ground: Ground) -> None:
+    class Ended(Scripted):
+        def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+            raise EndedError
+
+    log: list[tuple[str, float]] = []
+    climbed, skipped, _, published = climb(ground, [Planned(Ended("tail", log)), Planned(Scripted("whole", log))])
+    assert climbed == ["whole"]
+    assert skipped == {"tail": "interrupted"}
+    assert published == [["whole"]]
+
+
+def test_nothing_more_is_begun_once_the_user_wants_an_end(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    stopped = dataclasses.replace(ground, stopped=lambda: True)
+    climbed, skipped, _, _ = climb(stopped, [Planned(Scripted("tail", log))])
+    assert not climbed
+    assert skipped == {"tail": "interrupted"}
+    assert not log
+
+
+def test_without_validation_photos_a_copy_that_did_not_pass_is_not_kept() -> None:
+    tail = rung("tail", None)
+    copy = rung("quantised", None, source="tail", passed=False)
+    assert ladder.best([tail, copy], Limits()) == tail
+    assert ladder.best([tail, copy.model_copy(update={"passed": True})], Limits()).key == "quantised"  # type: ignore[union-attr]

@@ -163,6 +163,10 @@ class Ground:
         return np.asarray(np.load(self.folder / f"{key}.npy"))
 
 
+class EndedError(Exception):
+    """The user has asked for an end before a rung had learnt anything."""
+
+
 class Rung(Protocol):
     """One rung: what it would do with the time, and doing it.
 
@@ -179,5 +183,5 @@ class Rung(Protocol):
         ...
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
-        """Do it. Raises ExportError, OutputError."""
+        """Do it. Raises ExportError, OutputError, and EndedError where there is nothing to keep."""
         ...

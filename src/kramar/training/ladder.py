@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kramar.records import Record
-from kramar.training.climb import Climbed, Ground, Limits, Rung, Step
+from kramar.training.climb import Climbed, EndedError, Ground, Limits, Rung, Step
 
 # Less time than this is left for what a rung's estimate does not know.
 _MARGIN = 0.95
@@ -81,7 +81,11 @@ def climb(
         if done is None:
             if step.expected:
                 ground.progress.say(f"Rung {rung.key}: about {step.expected:.0f} s")
-            done = rung.climb(step, climbed)
+            try:
+                done = rung.climb(step, climbed)
+            except EndedError:
+                skipped.append(Skipped(key=rung.key, rung=rung.rung, why="interrupted"))
+                continue
             found = f"{done.val.accuracy.percent()} on validation" if done.val else "no validation photos"
             ground.progress.say(f"Rung {rung.key}: {found}, in {done.seconds:.0f} s ({done.how})")
         climbed[rung.key] = done
@@ -110,7 +114,7 @@ def best(climbed: Sequence[Climbed], limits: Limits) -> Climbed | None:
     if not fitting:
         return None
     if any(one.val is None for one in fitting):
-        return fitting[-1]
+        return ([one for one in fitting if not one.source or one.passed] or fitting)[-1]
     sources = {one.key: one for one in climbed}
 
     def rank(one: Climbed) -> tuple[float, float, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from kramar.progress import Progress
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 from kramar.training.augment import POLICIES, draw
+from kramar.training.climb import EndedError
 
 _TOGETHER = 8
 _COMMIT_EVERY = 64
@@ -38,12 +39,19 @@ class Teacher:
         """Labels in the order of its answers."""
         return self._models[0].classes
 
-    def logits(self, entries: Sequence[Entry], number: int, progress: Progress) -> Scores:
+    def logits(
+        self,
+        entries: Sequence[Entry],
+        number: int,
+        progress: Progress,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Scores:
         """Logits ``[N, C]`` of a view of photos that can be read; view 0 is the photo as evaluation sees it.
 
         Of one model, they are divided by its temperature; of several, the logarithms of their mean probabilities.
+        Raises OutputError, and EndedError once ``stopped``.
         """
-        said = [self._said(place, entries, number, progress) for place in range(len(self._models))]
+        said = [self._said(place, entries, number, progress, stopped) for place in range(len(self._models))]
         if len(said) == 1:
             return np.asarray(said[0] / self._models[0].card.temperature)
         calibrated = [torch.from_numpy(one) / m.card.temperature for one, m in zip(said, self._models, strict=True)]
@@ -54,7 +62,9 @@ class Teacher:
         """Photos a second that it is expected to answer for, of ready ones, in batches."""
         return 1.0 / sum(model.milliseconds() / 1000 for model in self._models)
 
-    def _said(self, place: int, entries: Sequence[Entry], number: int, progress: Progress) -> Scores:
+    def _said(
+        self, place: int, entries: Sequence[Entry], number: int, progress: Progress, stopped: Callable[[], bool]
+    ) -> Scores:
         model, rule = self._models[place], self._models[place].card.resize
         name = f"{self._digests[place]}-{self._policy}-{self._strength:g}"
         store = RowStore(
@@ -64,11 +74,17 @@ class Teacher:
         if pending:
             shown = roomy(rule) if number else rule
             squares.keep(pending, shown, progress)
-            self._ask(model, store, pending, number, progress)
+            self._ask(model, store, pending, number, progress, stopped)
         return np.asarray(store.gather([entry.hash for entry in entries]))
 
     def _ask(
-        self, model: Model, store: RowStore[np.float32], pending: Sequence[Entry], number: int, progress: Progress
+        self,
+        model: Model,
+        store: RowStore[np.float32],
+        pending: Sequence[Entry],
+        number: int,
+        progress: Progress,
+        stopped: Callable[[], bool],
     ) -> None:
         rule = model.card.resize
         photos = squares.squares(pending, roomy(rule) if number else rule)
@@ -93,6 +109,8 @@ class Teacher:
                     advance(len(one[0]))
                     if len(waiting) * _TOGETHER >= _COMMIT_EVERY:
                         _commit(store, waiting)
+                    if stopped():
+                        raise EndedError
                 _commit(store, waiting)
         finally:
             torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ in another run, see the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from kramar.models.store import RowStore
 from kramar.progress import Progress
 from kramar.runtime.session import Scores
 from kramar.training.augment import POLICIES, draw
+from kramar.training.climb import EndedError
 
 _COMMIT_EVERY = 64
 
@@ -77,10 +78,16 @@ class Views:
         first = {entry.hash: entry for entry in entries if entry.hash not in seen or entry.hash not in embedded}
         return list(first.values())
 
-    def fill(self, entries: Sequence[Entry], numbers: Sequence[int], progress: Progress) -> float | None:
+    def fill(
+        self,
+        entries: Sequence[Entry],
+        numbers: Sequence[int],
+        progress: Progress,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> float | None:
         """Bring views of all ``entries``, which can be read, into the cache; photos a second, None for nothing to do.
 
-        Raises OutputError.
+        Raises OutputError, and EndedError once ``stopped``; what was looked at until then is kept.
         """
         pending = {number: self.missing(entries, number) for number in numbers}
         total = sum(map(len, pending.values()))
@@ -109,6 +116,8 @@ class Views:
                         if len(waiting) * BATCH >= _COMMIT_EVERY:
                             _commit(seen, embedded, waiting)
                         advance(len(one[0]))
+                        if stopped():
+                            raise EndedError
                     _commit(seen, embedded, waiting)
             return total / (time.perf_counter() - began)
         finally:

@@ -24,6 +24,7 @@ from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Limits, Step
 from kramar.training.ladder import best
+from kramar.training.rungs.tail import some
 
 # A copy may stand for its source when its labels agree on this share of photos, and validation shows no larger loss.
 AGREEMENT, MOST_LOST = 0.98, 0.005
@@ -149,11 +150,11 @@ class QuantisedRung:
         return self._leave(kept, copies, source, step, time.monotonic() - began)
 
     def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
-        """All validation photos, then as many training photos as time allows, spread over the classes."""
+        """Validation photos, then training photos, as many as there is time for, spread over the classes."""
         parts = self._ground.material.parts
-        some = parts["train"][:: max(1, -(-len(parts["train"]) // max(1, COMPARED - len(parts["val"]))))]
-        entries = [*parts["val"], *some]
-        return entries, squares.squares(entries, model.card.resize)
+        val = some(parts["val"], COMPARED)
+        train = some(parts["train"], COMPARED - len(val)) if len(val) < COMPARED else []
+        return [*val, *train], squares.squares([*val, *train], model.card.resize)
 
     def _judged(
         self, path: Path, how: str, kind: str, entries: Sequence[Entry], photos: Squares, expected: Scores
@@ -161,12 +162,12 @@ class QuantisedRung:
         ground, model = self._ground, Model(path)
         found = _probabilities(model, photos)
         same = found.argmax(axis=1) == expected.argmax(axis=1)
-        truth = np.array(ground.material.truth("val"), np.int64)
+        val = [entry for entry in entries if entry.split == "val"]
         lost = None
-        if len(truth):
-            before, after = (scores[: len(truth)].argmax(axis=1) == truth for scores in (expected, found))
-            groups = [entry.group for entry in entries[: len(truth)]]
-            lost = paired.difference(before, after, groups, ground.seed)
+        if val:
+            truth = np.array(ground.material.numbers(val), np.int64)
+            before, after = (scores[: len(val)].argmax(axis=1) == truth for scores in (expected, found))
+            lost = paired.difference(before, after, [entry.group for entry in val], ground.seed)
         return Copy(
             how=how,
             storage=kind,
@@ -208,8 +209,8 @@ class QuantisedRung:
         card = card.model_copy(update={"metrics": {"val": metrics} if metrics else {}})
         with replacing(path) as temporary:
             onnx_file.describe(kept.path, card, temporary)
-            again = _logits(Model(temporary), photos)
-            onnx_file.require_same(again, logits)
+            again = _logits(Model(temporary), squares.squares(val[:VERIFIED], card.resize))
+            onnx_file.require_same(again, logits[:VERIFIED])
         for copy in copies:
             copy.path.unlink(missing_ok=True)
         others = "; ".join(copy.note for copy in copies if copy is not kept)
@@ -226,7 +227,7 @@ class QuantisedRung:
             milliseconds=kept.milliseconds,
             temperature=temperature,
             val=metrics,
-            verification=Verification(photos=len(val), label_differences=0, largest_difference=0.0),
+            verification=Verification(photos=len(val[:VERIFIED]), label_differences=0, largest_difference=0.0),
             source=source.key,
             passed=kept.passed,
             note=kept.note + (f" (tried too: {others})" if others else ""),

@@ -93,7 +93,7 @@ class StudentLearner:
         rule = architecture.resize
         train, val = ground.material.parts["train"], some(ground.material.known("val"), JUDGED)
         squares.keep([*val, *ground.material.parts["val"]], rule, ground.progress)
-        said = [teacher.logits(train, view, ground.progress) for view in range(count)]
+        said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
         located = weights.locate(architecture)
         network = self._network()
         checkpoint = ground.folder / f"{key}.training.safetensors"

@@ -165,13 +165,13 @@ class TailLearner:
         )
         with maps.room_for(views.name, views.bytes * (len(train) * count + len(val)), int(ground.cache_size)):
             views.fill(val, [0], ground.progress)
-            rate = views.fill(train, range(count), ground.progress)
+            rate = views.fill(train, range(count), ground.progress, ground.stopped)
             if rate:
                 ground.progress.say(f"Cached {count} views of {len(train):,} photos, {rate:.0f} views/s")
             truth = ground.material.numbers(train)
             targets, loss = labels(truth, device), losses.of(RECIPE)
             if teacher is not None:
-                said = [teacher.logits(train, view, ground.progress) for view in range(count)]
+                said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
                 targets, loss = taught(truth, said, device), losses.of(RECIPE, losses.hinton(1.0, LABELS))
             heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
             head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)

@@ -84,7 +84,7 @@ class ViewsRung:
         train, val = ground.material.parts["train"], ground.material.parts["val"]
         needed = views.bytes * count * (len(train) + len(val))
         with maps.room_for(views.name, needed, int(ground.cache_size)):
-            views.fill([*train, *val], range(count), ground.progress)
+            views.fill([*train, *val], range(count), ground.progress, ground.stopped)
         shown = [views.embeddings(train, view) for view in range(count)]
         every = self._part(train, np.concatenate(shown), count)
         held_out = self._part(val, views.embeddings(val, 0), 1)
