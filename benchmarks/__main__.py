@@ -18,6 +18,9 @@ NAMES = (
     "compiled",
     "training_speed",
     "tune_studies",
+    "tail_speed",
+    "climb",
+    "distillation",
 )
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import TABLE, bar, record, run, scratch
@@ -28,9 +29,9 @@ def without_test(folder: Path) -> Path:
     return path
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Climb once, and tell what each rung gave."""
-    budget, *options = sys.argv[1:] or ["10m"]
+    budget, *options = arguments or ["10m"]
     folder = scratch("climb")
     table = TABLE
     if DEVELOPMENT in options:
@@ -66,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import CIFAR10, PROJECT, TABLE, record, run, scratch
@@ -65,9 +66,9 @@ def percent(metrics: dict[str, dict[str, float]]) -> str:
     return f"{one['value']:.1%} ({one['low']:.1%} to {one['high']:.1%}, n = {one['n']:,})"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Each sweep that is asked for."""
-    wanted = sys.argv[1:] or ["grocery-weights", "grocery-scratch", "cifar10"]
+    wanted = arguments or ["grocery-weights", "grocery-scratch", "cifar10"]
     os.environ["KRAMAR_WEIGHTS"] = str(WEIGHTS)
     folder = scratch("distillation")
     cache = folder / "cache"
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -256,7 +256,10 @@ def test_the_student_learns_from_those_above_it(
     nobody = rung.plan(300.0, {"head": head, "tail": tail})
     assert not nobody.do
     assert "no model is better" in nobody.why
-    larger = tail.model_copy(update={"backbone": "efficientnet_lite2"})
+    assert tail.val is not None
+    sure = tail.val.accuracy.model_copy(update={"value": 1.0})
+    better = tail.val.model_copy(update={"accuracy": sure})
+    larger = tail.model_copy(update={"backbone": "efficientnet_lite2", "val": better})
     step = rung.plan(300.0, {"head": head, "tail": larger})
     assert step.do
     assert step.models == ["tail"]
@@ -365,7 +368,7 @@ def test_the_network_is_left_where_validation_says(opened: Opened) -> None:
         return abs(seen[-1] - 0.7), 0.0
 
     assert between(network, before, judge, Tail(network, 6)) == 0.7
-    assert seen == pytest.approx([1.0, 0.85, 0.7, 0.5, 0.3])
+    assert seen == pytest.approx([1.0, 0.85, 0.7, 0.5, 0.3, 0.0])
     assert float(layer.bias[0]) == pytest.approx(0.7)
 
 

@@ -68,17 +68,18 @@ class DistilledRung:
 
         A student that is ``alike`` learns nothing from its own like alone.
         """
-        others = [one for one in climbed.values() if one.head is None] or ([] if alike else list(climbed.values()))
+        others = list(climbed.values())
         ranked: list[Climbed] = []
         while others and len(ranked) < 2:
             first = best(others, Limits())
             assert first is not None
             ranked.append(first)
             others.remove(first)
-        if not ranked:
-            return []
         own = alike and ranked[0].backbone == self._backbone
-        if len(ranked) == 2 and self._ground.material.parts["val"]:
+        # Where a frozen network is best, training only made it worse.
+        if alike and ranked[0].head is not None:
+            return []
+        if len(ranked) == 2 and ranked[1].head is None and self._ground.material.parts["val"]:
             truth = np.array(self._ground.material.truth("val"))
             said = [probabilities(self._ground.logits(one.key), one.temperature) for one in ranked]
             alone, together = ((p.argmax(axis=1) == truth).mean() for p in (said[0], (said[0] + said[1]) / 2))

@@ -37,7 +37,7 @@ SHARES = {"int8": 0.3, "float16": 0.52}
 # Faster arithmetic is preferred to exact weights only where it is faster by so much.
 WORTH = 1.1
 _TOGETHER = 8
-_SECONDS_A_PHOTO = 0.01
+_SECONDS_A_PHOTO = 0.007
 _FIXED_SECONDS = 10.0
 _CONTROLLED_SECONDS = 240.0
 # Accuracy control: so many of the first convolutions stay as they are, until enough labels are kept.

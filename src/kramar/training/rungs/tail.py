@@ -52,14 +52,14 @@ MOST_PASSES, FEWEST_PASSES = 24.0, 2.0
 SHOWN = 1.25
 MOST_VIEWS = 12
 # The share of the bare model's rate at which views are cached: photos are drawn beside it.
-CACHING = 0.75
+CACHING = 0.82
 # Of validation photos, as many are looked at between epochs; an epoch is at most so many training photos.
 JUDGED, EPOCH_PHOTOS = 1000, 20_000
 _FEWEST_A_CLASS = 4
 # Scales of the head to start from, and batches to try them on.
 SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
-# Shares of the way from the network before its training to the one after it.
-WAY = (1.0, 0.85, 0.7, 0.5, 0.3)
+# Shares of the way from the network before its training to the one after it; with 0, training was for nothing.
+WAY = (1.0, 0.85, 0.7, 0.5, 0.3, 0.0)
 # Of the labels beside a teacher's word.
 LABELS = 0.1
 # Opening the network, writing and verifying the file.
