@@ -150,7 +150,7 @@ def test_biases_and_norms_do_not_decay_and_the_body_learns_slower() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
-def test_relative_rates_are_shares_of_each_tensor_s_own_size() -> None:
+def test_relative_rates_are_shares_of_each_tensor_s_own_size_and_of_what_its_outputs_sum() -> None:
     network = networks.build(ARCHITECTURE, 3, Top(), 0)
     with torch.no_grad():
         first, last = network.body.layers.blocks[0][0].weight, network.head[-1].bias  # type: ignore[union-attr,index]
@@ -162,8 +162,8 @@ def test_relative_rates_are_shares_of_each_tensor_s_own_size() -> None:
         for group in loop.build_optimiser(network, recipe, [network.body]).param_groups
         for parameter in group["params"]
     }
-    assert rates[id(first)] == pytest.approx(0.01 * 0.5 * 0.5)
-    assert rates[id(last)] == pytest.approx(0.01 * 1e-3)
+    assert rates[id(first)] == pytest.approx(0.01 * 0.5 * 0.5 / 27**0.5)
+    assert rates[id(last)] == pytest.approx(0.01 * 1e-4)
     assert len(rates) == len(list(network.parameters()))
 
 

@@ -197,6 +197,13 @@ def build_head(width: int, classes: int, top: Top) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Dropout(top.dropout), nn.Linear(width, classes))
 
 
+def last_layer(network: Network) -> nn.Linear:
+    """The layer that the classes come from."""
+    layer = network.head[-1]  # type: ignore[index]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 def build(
     architecture: Architecture,
     classes: int,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
@@ -14,7 +13,7 @@ from kramar.exporting import onnx_file
 from kramar.models import architectures, networks, squares, staged
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
-from kramar.models.networks import Network, Top
+from kramar.models.networks import Network, Top, last_layer
 from kramar.models.staged import Staged
 from kramar.records import Metrics, Verification
 from kramar.runtime.session import Scores
@@ -45,13 +44,6 @@ def body_of(network: Network) -> Staged:
     """The stages of a network that `start` opened."""
     assert isinstance(network.body, Staged)
     return network.body
-
-
-def last_layer(network: Network) -> nn.Linear:
-    """The layer that the classes come from."""
-    layer = network.head[-1]  # type: ignore[index]
-    assert isinstance(layer, nn.Linear)
-    return layer
 
 
 def write(

@@ -21,6 +21,9 @@ from kramar.training.losses import Loss, Target
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
 
+# What a bias counts as, where rates are relative: an output is the sum of so many numbers.
+_BIAS_SUMS = 256
+
 
 class Batches(Protocol):
     """Training photos, the same for the same epoch number."""
@@ -145,7 +148,7 @@ def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] 
     """The recipe's optimiser for all of ``model``; biases and normalisation layers do not decay.
 
     ``body`` are the stages that came with weights, the lowest first. Where the recipe's rates are relative, a tensor's
-    is a share of its own root mean square (after You et al. 2017, LARS). Adam's steps are as large as the rate,
+    is a share of its own size (`_scale`; after You et al. 2017, LARS). Adam's steps are as large as the rate,
     whatever they change; and where batch normalisation was folded into convolutions, one tensor's numbers may be
     thirty times another's.
     """
@@ -178,8 +181,14 @@ def build_optimiser(model: nn.Module, recipe: Recipe, body: Sequence[nn.Module] 
 
 
 def _scale(parameter: nn.Parameter) -> float:
-    """The root mean square of a tensor; not less than a thousandth, or what starts at zero would never move."""
-    return max(1e-3, float(parameter.detach().float().square().mean().sqrt()))
+    """A tensor's size in relative rates: its root mean square, over the root of how many numbers one output sums.
+
+    That many steps in one direction add up in an output (after Yang et al. 2022, the maximal update). A bias counts as
+    one of sixteen squared. Not less than a ten thousandth, or what starts at zero would never move.
+    """
+    size = float(parameter.detach().float().square().mean().sqrt())
+    summed = parameter[0].numel() if parameter.ndim > 1 else _BIAS_SUMS
+    return max(1e-4, size / math.sqrt(summed))
 
 
 def _cosine(recipe: Recipe, steps_an_epoch: int) -> Callable[[int], float]:

@@ -23,7 +23,7 @@ class Recipe:
         learning_rate: the highest of the schedule, of the layers on top and of a network from scratch.
         body_rate: of the layers that come with weights, as a share of ``learning_rate``.
         stage_rate: the share that each stage of those layers has of the rate of the stage above it.
-        relative: rates are shares of each tensor's root mean square, as it is at the start.
+        relative: rates are shares of each tensor's size, as it is at the start (`loop.build_optimiser`).
         weight_decay: not applied to biases and normalisation layers.
         warmup: the share of all steps in which the rate rises; after it, it falls along half a cosine to zero.
         label_smoothing: the share of the target that all classes get alike (Szegedy et al. 2015).

@@ -25,16 +25,40 @@ Targets = Callable[[Sequence[int], Sequence[int]], Target]
 
 
 class Tail(nn.Module):
-    """A network from a cut on: maps ``[N, c, h, w]`` to logits ``[N, C]``."""
+    """A network from a cut on: maps ``[N, c, h, w]`` to logits ``[N, C]``.
 
-    def __init__(self, network: Network, cut: int) -> None:
-        """What is beyond ``cut`` learns; the stages before it stay as they are, and are not part of this."""
+    Embeddings have a large mean, which all photos share. Adam's first steps, as large in each direction, would move all
+    logits along it and drown what tells classes apart; so it learns on embeddings less ``centre``, which the layer's
+    bias makes good until `settle`.
+    """
+
+    def __init__(self, network: Network, cut: int, centre: Tensor | None = None) -> None:
+        """What is beyond ``cut`` learns; the stages before it stay as they are, and are not part of this.
+
+        ``centre``, ``[D]``: what embeddings are less of; nothing by default.
+        """
         super().__init__()
         assert isinstance(network.body, Staged)
         self.stages = network.body.stages[cut:]
         self.head = network.head
         # Not a submodule: what comes before the cut is neither trained nor kept in checkpoints.
         self._joint = network.body.joint
+        self.centre = nn.Buffer(torch.zeros(network.body.width) if centre is None else centre, persistent=False)
+        with torch.no_grad():
+            self.layer.bias.add_(self.layer.weight @ self.centre.to(self.layer.weight))
+
+    @property
+    def layer(self) -> nn.Linear:
+        """The layer that the classes come from."""
+        layer = list(self.head.children())[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def settle(self) -> None:
+        """Leave the network's own layer as it is for embeddings as they are; this module is done with."""
+        with torch.no_grad():
+            self.layer.bias.sub_(self.layer.weight @ self.centre)
+            self.centre.zero_()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
@@ -42,7 +66,7 @@ class Tail(nn.Module):
         for stage in self.stages:
             seen = stage(seen)
             found.append(seen)
-        logits: Tensor = self.head(self._joint(found)[1])
+        logits: Tensor = self.head(self._joint(found)[1] - self.centre)
         return logits
 
 

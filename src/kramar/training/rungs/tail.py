@@ -37,7 +37,7 @@ from kramar.training.views import Views
 # held-out groups after the same steps, since colour is what tells many goods apart.
 RECIPE = Recipe(
     batch=32,
-    learning_rate=1e-2,
+    learning_rate=0.1,
     body_rate=1.0,
     relative=True,
     augment="zoom",
@@ -176,8 +176,9 @@ class TailLearner:
             heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
             head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
             network = backbone_network.start(opened, ground.classes, head)
+            centre = torch.from_numpy(views.embeddings(train, 0).mean(axis=0))
+            learner = Tail(network, cut, centre).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             before = {name: value.clone() for name, value in network.state_dict().items()}
-            learner = Tail(network, cut).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             checkpoint = ground.folder / f"{key}.training.safetensors"
             batches = DrawnBatches(
                 [views.maps(train, view) for view in range(count)],
@@ -203,6 +204,7 @@ class TailLearner:
                 stopped=ground.stopped,
             )
             kept = between(network, before, judge, learner) if val else 1.0
+            learner.settle()
         network.to(memory_format=torch.channels_last)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         path = ground.model_file(key)
@@ -236,7 +238,7 @@ def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -
 
     Otherwise the first steps would only make it unsure, at the cost of the stages below it.
     """
-    layer = learner.head[-1]  # type: ignore[index]
+    layer = learner.layer
     weights, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
     shown = [batch for batch, _ in zip(batches.epoch(0), range(UNSURE_BATCHES), strict=False)]
     found: list[tuple[float, float]] = []
@@ -246,7 +248,7 @@ def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -
             torch.manual_seed(seed)
             layer.weight.copy_(weights * scale)
             layer.bias.copy_(bias * scale)
-            found.append((sum(float(loss(learner, inputs, target)) for inputs, target in shown), scale))
+            found.append((sum(loss(learner, inputs, target).item() for inputs, target in shown), scale))
     with torch.no_grad():
         layer.weight.copy_(weights * min(found)[1])
         layer.bias.copy_(bias * min(found)[1])

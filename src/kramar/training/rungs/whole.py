@@ -30,7 +30,7 @@ from kramar.training.taught import SquareJudge
 # The body learns slowly, its first stages slowest: it is nearly there already.
 RECIPE = Recipe(
     batch=16,
-    learning_rate=3e-3,
+    learning_rate=0.03,
     body_rate=1.0,
     relative=True,
     stage_rate=0.8,
