@@ -387,12 +387,12 @@ def test_the_network_is_left_where_validation_says(opened: Opened) -> None:
     seen: list[float] = []
 
     def judge(model: torch.nn.Module) -> tuple[float, float]:
-        seen.append(float(layer.bias[0]))
+        seen.append(layer.bias[0].item())
         return abs(seen[-1] - 0.7), 0.0
 
     assert between(network, before, judge, Tail(network, 6)) == 0.7
     assert seen == pytest.approx([1.0, 0.85, 0.7, 0.5, 0.3, 0.0])
-    assert float(layer.bias[0]) == pytest.approx(0.7)
+    assert layer.bias[0].item() == pytest.approx(0.7)
 
 
 def test_steps_are_written_as_they_were_decided() -> None:
