@@ -14,6 +14,7 @@ from kramar.records import Epoch, Estimate
 from kramar.runtime.model import Model
 from kramar.study import distillation
 from kramar.study.distillation import COLUMNS, LessonRecord
+from pages import whole_page
 from products import put_folder
 from shell import contents
 
@@ -95,6 +96,7 @@ def test_cells_are_compared_in_pairs_over_seeds(taught: Distillation) -> None:
 
 def test_the_report_tells_of_teacher_student_and_region(taught: Distillation) -> None:
     page = taught.report.read_text(encoding="utf-8")
+    whole_page(page)
     for word in ("the teacher", "without a teacher", "Where a teacher helps", "λ"):
         assert word in page
     assert page.count('<td class="') >= 4

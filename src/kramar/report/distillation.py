@@ -25,9 +25,11 @@ class Heat:
     scale: float
 
     def level(self, cell: CellRecord) -> str:
-        """The cell's colour: ``p1`` to ``p4`` for a gain, ``n1`` to ``n4`` for a loss."""
-        strength = max(1, round(LEVELS * abs(cell.gain.value) / self.scale)) if self.scale else 1
-        return f"{'p' if cell.gain.value >= 0 else 'n'}{strength}"
+        """The cell's colour: ``p1`` to ``p4`` for a gain, ``n1`` to ``n4`` for a loss, ``even`` for neither."""
+        if not cell.gain.value:
+            return "even"
+        strength = max(1, round(LEVELS * abs(cell.gain.value) / self.scale))
+        return f"{'p' if cell.gain.value > 0 else 'n'}{strength}"
 
 
 def heat(cells: Sequence[CellRecord]) -> Heat:
