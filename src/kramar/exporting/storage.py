@@ -132,7 +132,6 @@ def int8_onnxruntime(path: Path, target: Path, photos: Sequence[Pixels], exact: 
                 reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                extra_options={"CalibMaxIntermediateOutputs": 8},
             )
         except Exception as error:  # its errors share no class
             raise ExportError(f"{path}: ONNX Runtime could not quantise it ({error})") from error
