@@ -292,7 +292,7 @@ def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground,
     assert not learner.plan(0.1, asking=50.0).do
 
 
-def test_the_most_able_student_that_fits_is_taken() -> None:
+def test_the_first_student_that_fits_is_taken() -> None:
     assert student.able(1.5e6, 81).family == "squeezenet1_1"  # type: ignore[union-attr]
     assert student.able(1e5, 81) is None
     names = [architectures.find(name).name for name in student.STUDENTS]

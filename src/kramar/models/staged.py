@@ -20,7 +20,7 @@ class Staged(Body):
     """The stages of a backbone, from normalised pixels to its feature map.
 
     Batch normalisation is folded into the convolution before it. With ImageNet's statistics, which is what small
-    batches are best trained with, the two compute the same; a step is a third cheaper without it.
+    batches are best trained with, the two compute the same, and a step costs less without it.
     """
 
     spatial = True

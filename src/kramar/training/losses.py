@@ -94,7 +94,7 @@ def hinton(temperature: float, weight: float) -> Criterion:
 
 
 def dist(temperature: float, weight: float) -> Criterion:
-    """DIST (Huang et al. 2022, equations 7 to 10): the student keeps the teacher's order rather than its numbers.
+    """DIST (Huang et al. 2022): the student keeps the teacher's order rather than its numbers.
 
     T^2 * (1 - Pearson's correlation over classes, for each photo, + the same over photos, for each class) of the two
     softmax(logits / T), plus lambda times cross-entropy. A class's share is spread over its batch's photos.

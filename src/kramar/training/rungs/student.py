@@ -25,8 +25,8 @@ from kramar.training.tail import taught as told
 from kramar.training.taught import SquareJudge
 from kramar.training.teacher import Teacher
 
-# Who can be a student where the backbone is too large, the most able first (ImageNet accuracy by their authors);
-# those without weights on this machine come last.
+# Who can be a student where the backbone is too large, in the order in which they are tried: those with weights on this
+# machine first. The order is not measured.
 STUDENTS = ("mobilenet_v2", "mobilenet_v1", "mobilenetv4_small", "squeezenet1_1", "convnet:width=32")
 FROM_WEIGHTS = Recipe(
     batch=32, learning_rate=1e-3, body_rate=0.3, augment="zoom", strength=0.8, mixup=0.4, ema=0.99
@@ -41,7 +41,7 @@ _FIXED_SECONDS = 20.0
 
 
 def able(size: float | None, classes: int) -> Architecture | None:
-    """The most able student whose int8 file is at most ``size`` bytes; None where none is that small."""
+    """The first student whose int8 file is at most ``size`` bytes; None where none is that small."""
     found = [architectures.find(name, "--max-size") for name in STUDENTS]
     small = [one for one in found if size is None or _INT8 * _parameters(one, classes) <= size]
     return next((one for one in small if weights.locate(one) is not None), small[0] if small else None)

@@ -29,7 +29,8 @@ PAYS = 0.99
 # The part of a taught head's targets that is the label.
 LABELS = 0.5
 _FOLDS = 3
-# A fit of all views, in seconds a million numbers; measured on Grocery (2,640 photos, 4 views, 1,792 numbers: 25 s).
+# A fit of all views, in seconds a million numbers: a guess, by which the whole rung was expected to take 104 s on
+# Grocery and took 99 s (docs/benchmarks.md).
 _SECONDS_A_MILLION = 1.4
 _FIXED_SECONDS = 5.0
 
