@@ -395,6 +395,17 @@ def test_the_network_is_left_where_validation_says(opened: Opened) -> None:
     assert layer.bias[0].item() == pytest.approx(0.7)
 
 
+def test_maps_of_its_own_go_too_where_they_alone_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
+    hashes = [f"{number:064x}" for number in range(100)]
+    with maps.room_for("own", 10_000, 10**9):
+        maps.store("own", 0, (2, 4, 4)).append(hashes, np.zeros((100, 4, 4, 2), np.float16))
+    with maps.room_for("own", 1000, 10**9):
+        assert len(maps.store("own", 0, (2, 4, 4))) == 100
+    with maps.room_for("own", 1000, 2000):
+        assert maps.size(maps.folder() / "own") == 0
+
+
 def test_steps_are_written_as_they_were_decided() -> None:
     step = Step(do=True, expected=3.5, numbers={"views": 2, "cut": 6}, models=["tail"])
     assert Step.model_validate_json(step.model_dump_json()) == step

@@ -51,7 +51,13 @@ def room_for(name: str, needed: int, limit: int) -> Iterator[None]:
             (path for path in folder().iterdir() if path.is_dir() and path.name != name),
             key=lambda path: path.stat().st_mtime,
         )
-        total = needed + sum(map(size, others))
+        own = size(folder() / name)
+        if held and max(own, needed) > limit:
+            # What an earlier run with more room has left: which of it is needed, nobody knows here.
+            for view in (folder() / name).glob("view*"):
+                shutil.rmtree(view, ignore_errors=True)
+            own = 0
+        total = max(own, needed) + sum(map(size, others))
         for path in others:
             if total <= limit:
                 break
