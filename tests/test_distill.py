@@ -151,6 +151,7 @@ def test_a_killed_sweep_repeats_no_lesson(taught: Distillation, small: Path, tmp
         ({"start": "halfway"}, "--start: expected weights or scratch, found 'halfway'"),
         ({"seeds": 0}, "--seeds: expected a whole number from 1"),
         ({"budget": "1s"}, "--budget: .* a lesson takes about"),
+        ({"cache_size": "1kB"}, "--cache-size: expected room for one view of all photos"),
     ],
 )
 def test_wrong_uses_are_one_line_and_leave_nothing(

@@ -162,6 +162,8 @@ def distill(
         "--size": str(size or ""),
         "--epochs": str(epochs or ""),
         "--teacher-epochs": str(teacher_epochs or ""),
+        # Fewer views fit into less.
+        "--cache-size": "" if cache_size == DEFAULT_CACHE_SIZE else f"{options.cache_size:.0f}",
         "--seed": str(options.seed),
         "--strict": str(strict),
         "--columns": spelt(options.columns),
@@ -344,7 +346,12 @@ class _Sweep:
     ) -> tuple[list[LessonRecord], list[Right]]:
         run, setting = self._run, lessons[0].setting
         recipe, rule = setting.recipe, setting.architecture.resize
-        count = min(VIEWS, recipe.epochs)
+        a_view = len(material.parts["train"]) * rule.size**2 * 3
+        count = min(VIEWS, recipe.epochs, int(self._options.cache_size / a_view))
+        if not count:
+            raise InputError(
+                f"--cache-size: expected room for one view of all photos, {a_view / 1e6:.1f}MB, found less"
+            )
         places = [run.path / "lessons" / one.key for one in lessons]
         records = [distillation.finished(place) for place in places]
         if not all(records):
