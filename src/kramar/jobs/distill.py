@@ -291,7 +291,7 @@ class _Sweep:
                 f"--teacher: {file}: expected the {len(material.classes)} classes of the data; {found}"
             )
         scored = {
-            part: distillation.scored_part(self._said(teacher, part, 0, material), 1.0, part, material)
+            part: material.scored(self._said(teacher, part, 0, material), 1.0, part)
             for part in ("val", "test")
             if material.parts[part]
         }
@@ -389,7 +389,7 @@ class _Sweep:
         network = distillation.reopened(lesson, material, run.path / "lessons" / lesson.key)
         shown = material.parts["val"] or material.parts["train"][: trial.VERIFIED]
         logits = answer(network, squares.squares(shown, setting.architecture.resize))
-        temperature = distillation.temperature_of(logits, material) if material.parts["val"] else 1.0
+        temperature = material.temperature(logits) if material.parts["val"] else 1.0
         located = weights.locate(setting.architecture) if record.start == "weights" else None
         card = model_card(self._gathered, self._source, self._options.seed, "distill")
         path = run.path / "model.onnx"

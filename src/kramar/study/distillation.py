@@ -17,10 +17,9 @@ from accelerate import Accelerator
 from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 
-from kramar.decisions.calibration import fit_temperature, probabilities
 from kramar.errors import InputError
 from kramar.evaluation import paired
-from kramar.evaluation.metrics import Scored, score
+from kramar.evaluation.metrics import score
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
 from kramar.models import squares
 from kramar.models.networks import Network
@@ -264,8 +263,8 @@ def run(
     )
     network.eval()
     logits = {part: answer(network, squares.squares(material.parts[part], rule)) for part in ("val", "test")}
-    temperature = temperature_of(logits["val"], material)
-    scored = {part: scored_part(logits[part], temperature, part, material) for part in logits if material.parts[part]}
+    temperature = material.temperature(logits["val"])
+    scored = {part: material.scored(logits[part], temperature, part) for part in logits if material.parts[part]}
     shown = scored.get("test") or scored.get("val")
     with replacing(folder / "answers.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, right=shown.right if shown else np.zeros(0, bool))
@@ -294,23 +293,6 @@ def reopened(lesson: Lesson, material: Material, folder: Path) -> Network:
     network, _, _ = trial.start(lesson.setting, len(material.classes))
     network.load_state_dict(load_file(folder / "student.safetensors"))
     return network.eval()
-
-
-def temperature_of(logits: Scores, material: Material) -> float:
-    """The temperature that suits validation logits ``[N, C]``; 1 without validation photos."""
-    truth = np.array(material.truth("val"), np.int64)
-    return fit_temperature(logits[truth >= 0], truth[truth >= 0]) if len(truth) else 1.0
-
-
-def scored_part(logits: Scores, temperature: float, part: str, material: Material) -> Scored:
-    """The answers that logits ``[N, C]`` of a part's photos amount to."""
-    entries = material.parts[part]
-    return Scored.of(
-        probabilities(logits, temperature),
-        [entry.label for entry in entries],
-        material.classes,
-        [entry.group for entry in entries],
-    )
 
 
 def cells(

@@ -21,8 +21,7 @@ from torch.nn import functional
 from kramar import machine
 from kramar.config import cores
 from kramar.data.manifest import Entry
-from kramar.decisions.calibration import fit_temperature, probabilities
-from kramar.evaluation.metrics import Scored, score
+from kramar.evaluation.metrics import score
 from kramar.exporting import network_file, onnx_file
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
 from kramar.models import networks, squares, weights
@@ -90,17 +89,8 @@ def run(
         part: answer(network, squares.squares(material.parts[part], setting.architecture.resize))
         for part in ("val", "test")
     }
-    temperature = _temperature(logits["val"], material)
-    scored = {
-        part: Scored.of(
-            probabilities(logits[part], temperature),
-            [entry.label for entry in material.parts[part]],
-            material.classes,
-            [entry.group for entry in material.parts[part]],
-        )
-        for part in logits
-        if material.parts[part]
-    }
+    temperature = material.temperature(logits["val"])
+    scored = {part: material.scored(logits[part], temperature, part) for part in logits if material.parts[part]}
     metrics = {part: score(answers, setting.seed) for part, answers in scored.items()}
     path = folder / "model.onnx"
     shown, source = _proof(network, setting, material, logits["val"])
@@ -258,11 +248,6 @@ class _Judge:
 
 def _known_truth(material: Material, part: str) -> list[int]:
     return [number for number in material.truth(part) if number >= 0]
-
-
-def _temperature(logits: Scores, material: Material) -> float:
-    truth = np.array(material.truth("val"), np.int64)
-    return fit_temperature(logits[truth >= 0], truth[truth >= 0]) if len(truth) else 1.0
 
 
 def _proof(

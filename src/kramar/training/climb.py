@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import Field, ValidationError
 
-from kramar.decisions.calibration import fit_temperature, probabilities
-from kramar.evaluation.metrics import Scored, score
+from kramar.evaluation.metrics import score
 from kramar.files import replacing, write_text
 from kramar.progress import Progress
 from kramar.records import Epoch, HeadRecord, Metrics, ModelCard, Record, Verification
@@ -127,22 +126,11 @@ class Ground:
 
     def judged(self, logits: Scores, temperature: float | None = None) -> tuple[float, Metrics | None]:
         """The temperature, fitted unless it is given, and the metrics of validation logits ``[N, C]``."""
-        truth = np.array(self.material.truth("val"), np.int64)
         if temperature is None:
-            temperature = fit_temperature(logits[truth >= 0], truth[truth >= 0]) if len(truth) else 1.0
-        if not len(truth):
+            temperature = self.material.temperature(logits)
+        if not self.material.parts["val"]:
             return temperature, None
-        return temperature, score(self.scored(logits, temperature, "val"), self.seed)
-
-    def scored(self, logits: Scores, temperature: float, part: str) -> Scored:
-        """The answers that logits ``[N, C]`` of a part's photos amount to."""
-        entries = self.material.parts[part]
-        return Scored.of(
-            probabilities(logits, temperature),
-            [entry.label for entry in entries],
-            self.material.classes,
-            [entry.group for entry in entries],
-        )
+        return temperature, score(self.material.scored(logits, temperature, "val"), self.seed)
 
     def leave(self, climbed: Climbed, logits: Scores) -> Climbed:
         """Write down that a rung is done; its model file must be there. Raises OutputError."""

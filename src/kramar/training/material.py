@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kramar.data.manifest import Entry
 from kramar.data.split import PARTS
+from kramar.decisions.calibration import fit_temperature, probabilities
+from kramar.evaluation.metrics import Scored
 from kramar.models import squares
 from kramar.progress import Progress
 from kramar.records import LeftOut, ResizeRule
+from kramar.runtime.session import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,21 @@ class Material:
         """Class numbers of photos; -1 for a label that training does not have."""
         index = {label: number for number, label in enumerate(self.classes)}
         return [index.get(entry.label, -1) for entry in entries]
+
+    def temperature(self, logits: Scores) -> float:
+        """The temperature that suits validation logits ``[N, C]``; 1 without validation photos."""
+        truth = np.array(self.truth("val"), np.int64)
+        return fit_temperature(logits[truth >= 0], truth[truth >= 0]) if len(truth) else 1.0
+
+    def scored(self, logits: Scores, temperature: float, part: str) -> Scored:
+        """The answers that logits ``[N, C]`` of a part's photos amount to."""
+        entries = self.parts[part]
+        return Scored.of(
+            probabilities(logits, temperature),
+            [entry.label for entry in entries],
+            self.classes,
+            [entry.group for entry in entries],
+        )
 
     def known(self, part: str) -> list[Entry]:
         """A part's photos of classes that training has."""
