@@ -1,32 +1,18 @@
 """The climb on Grocery: ``python -m benchmarks.climb BUDGET [kramar's options]``, from an empty cache.
 
-``--validation`` in the place of the budget's options leaves the test photos out of the table: for development, which
-must not read them.
+``--development`` among the options leaves the test photos out: others stand in for them (benchmarks/development.py).
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from benchmarks.development import development
 from benchmarks.harness import TABLE, bar, record, run, scratch
 from kramar.config import parse_duration
 
-DEVELOPMENT = "--validation"
-
-
-def without_test(folder: Path) -> Path:
-    """The same table without its test photos, its paths made absolute."""
-    path = folder / "grocery.csv"
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows({**row, "image": str(TABLE.parent / row["image"])} for row in rows)
-    return path
+DEVELOPMENT = "--development"
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -36,7 +22,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     table = TABLE
     if DEVELOPMENT in options:
         options.remove(DEVELOPMENT)
-        table = without_test(folder)
+        table = development(folder)
     took = run("train", str(table), "--budget", budget, *options, "--out", str(folder / "run"), cache=folder / "cache")
     found = record(folder / "run")
     for rung in found["ladder"]:

@@ -49,6 +49,9 @@ def test_a_package_without_the_weights_counts_as_not_installed(package: str) -> 
     [
         ("efficientnet-lite0", "did you mean efficientnet_lite0?"),
         ("efficientnet_lite9", "did you mean efficientnet_lite"),
+        ("efficientnet_lite0@big", "expected pixels after efficientnet_lite0@, found 'big'"),
+        ("efficientnet_lite0@8", "takes photos of at least 32 pixels, found 8"),
+        ("zebra@288", "no backbone called 'zebra@288'"),
         ("zebra", "no backbone called 'zebra'; there are efficientnet_lite0, efficientnet_lite1"),
     ],
 )
@@ -57,6 +60,12 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(name: str, said: 
         find(name)
     assert said in str(raised.value)
     assert str(raised.value).startswith("--backbone: ")
+
+
+def test_a_backbone_looks_at_photos_in_any_size() -> None:
+    own, finer = find(DEFAULT_BACKBONE), find(f"{DEFAULT_BACKBONE}@288")
+    assert finer.resize.size == 288
+    assert finer == replace(own, name=finer.name, resize=own.resize.model_copy(update={"size": 288}))
 
 
 def test_the_weights_hash_is_the_start_of_the_files_sha_256(tmp_path: Path) -> None:

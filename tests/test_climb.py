@@ -26,8 +26,6 @@ def climbed(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tail, "MOST_PASSES", 4.0)
         patch.setattr(tail, "MOST_VIEWS", 2)
-        # Four steps are for nothing, most often, and would be taken back.
-        patch.setattr(tail, "WAY", (1.0,))
         patch.setattr(quantised, "_CONTROLLED_SECONDS", 1e9)
         patch.setattr("kramar.training.tail.PROBE_SECONDS", 0.2)
         return kramar.train(shop, tmp_path_factory.mktemp("climb") / "run", rungs="head,tail,quantised")

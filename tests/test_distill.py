@@ -13,7 +13,7 @@ from kramar import Distillation, InputError
 from kramar.records import Epoch, Estimate
 from kramar.runtime.model import Model
 from kramar.study import distillation
-from kramar.study.distillation import COLUMNS, LessonRecord
+from kramar.study.distillation_records import COLUMNS, LessonRecord
 from pages import whole_page
 from products import put_folder
 from shell import contents

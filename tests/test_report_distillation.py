@@ -4,7 +4,7 @@ import pytest
 
 from kramar.records import Estimate
 from kramar.report.distillation import heat
-from kramar.study.distillation import CellRecord
+from kramar.study.distillation_records import CellRecord
 
 
 def cell(temperature: float, weight: float, gain: float, adjusted: float = 1.0) -> CellRecord:

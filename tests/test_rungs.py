@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 
 from drawn import Told
 from kramar.config import DEFAULT_BACKBONE, TrainConfig
+from kramar.data.pixels import median_side
+from kramar.exporting import onnx_file
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps
 from kramar.models.engines import Choice, Converted, Opened
@@ -21,7 +24,7 @@ from kramar.models.networks import last_layer
 from kramar.models.store import FeatureStore
 from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
-from kramar.training import backbone_network, losses
+from kramar.training import backbone_network, losses, plan
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.device import device
 from kramar.training.head import Part, fit_head, fit_taught
@@ -32,11 +35,11 @@ from kramar.training.rungs import distilled, student, whole
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import TailLearner, TailRung, between, unsure
+from kramar.training.rungs.tail import TailLearner, TailRung, go_back, unsure
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import Growing, WholeRung, smaller
 from kramar.training.tail import Tail, speed, taught
-from kramar.training.teacher import Teacher
+from kramar.training.teacher import Asking, Teacher
 from kramar.version import __version__
 
 BACKBONE = backbones.find(DEFAULT_BACKBONE)
@@ -184,15 +187,11 @@ def test_plans_fit_into_their_time(ground: Ground, opener: Callable[[], Opened])
             assert step.numbers["views"] >= 1
             assert step.numbers["epochs"] >= 1
     assert not learner.plan(0.5).do
-    slow = learner.plan(60.0, asking=1.0)
+    slow = learner.plan(60.0, Asking(1.0))
     assert not slow.do or slow.numbers["views"] <= learner.plan(60.0).numbers["views"]
 
 
-def test_all_layers_start_from_the_tail_and_move(
-    ground: Ground, opener: Callable[[], Opened], tail: Climbed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Two steps are for nothing, most often, and would be taken back.
-    monkeypatch.setattr("kramar.training.rungs.tail.WAY", (1.0,))
+def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:
     rung = WholeRung(ground, device(), {BACKBONE.name: opener})
     step = rung.plan(500.0, {"tail": tail})
     assert step.do
@@ -256,6 +255,43 @@ def test_several_teachers_average_their_probabilities(ground: Ground, tail: Clim
     )
 
 
+def test_a_tail_that_teaches_is_not_asked_again(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed
+) -> None:
+    learner, train = TailLearner(ground, device(), opener), ground.material.parts["train"]
+    step = learner.plan(200.0)
+    step = step.model_copy(update={"numbers": {**step.numbers, "views": 2, "epochs": 1}})
+    learner.learn(step, "said", "tail", {"head": head}, teaches=True)
+    teacher = Teacher([ground.model_file("said")], "zoom", 0.8)
+    assert teacher.asking(train).told == 2
+    assert teacher.asking(train).seconds(1) == 0.0
+    assert teacher.asking(train).seconds(2) > 0.0
+    told = Told()
+    remembered = teacher.logits(train, 1, told)
+    assert not [name for name, total, _ in told.stages if total]
+    # What its tail said of the maps is what its file says of the photos.
+    twin = ground.model_file("twin")
+    card = Model(ground.model_file("said")).card.model_copy(update={"rung": "twin"})
+    onnx_file.describe(ground.model_file("said"), card, twin)
+    np.testing.assert_allclose(remembered, Teacher([twin], "zoom", 0.8).logits(train, 1, told), atol=2e-2)
+
+
+def test_who_would_only_mislead_does_not_teach(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed
+) -> None:
+    rung = DistilledRung(ground, device(), BACKBONE.name, opener)
+    truth = np.array(ground.material.truth("val"))
+    right = np.eye(ground.classes, dtype=np.float32)[truth] * 3
+    sure = {"a": right, "b": right + np.float32(0.1), "c": np.roll(right, 1, axis=1) * 3}
+    climbed = {"head": head}
+    for key, logits in sure.items():
+        np.save(ground.folder / f"{key}.npy", logits)
+        assert tail.val is not None
+        better = tail.val.model_copy(update={"accuracy": tail.val.accuracy.model_copy(update={"value": 1.0})})
+        climbed[key] = tail.model_copy(update={"key": key, "temperature": 1.0, "val": better})
+    assert [one.key for one in rung._teachers(climbed, alike=False)] == ["a", "b"]
+
+
 def test_the_student_learns_from_those_above_it(
     ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +315,7 @@ def test_the_student_learns_from_those_above_it(
 
 def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground, tail: Climbed) -> None:
     learner = StudentLearner(ground, device(), architectures.find("convnet:depth=2:width=8@24"))
-    step = learner.plan(300.0, asking=50.0)
+    step = learner.plan(300.0, Asking(50.0))
     assert step.do
     assert step.expected <= 300
     step = step.model_copy(update={"numbers": {"views": 2, "epochs": 4}})
@@ -289,7 +325,7 @@ def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground,
     assert done.epochs[-1].train_loss < done.epochs[0].train_loss
     assert Model(ground.model_file("small")).card.resize.size == 24
     np.testing.assert_allclose(logits_of(ground, done), ground.logits("small"), atol=1e-2)
-    assert not learner.plan(0.1, asking=50.0).do
+    assert not learner.plan(0.1, Asking(50.0)).do
 
 
 def test_the_first_student_that_fits_is_taken() -> None:
@@ -378,20 +414,13 @@ def test_a_centre_changes_where_learning_starts_and_not_what_is_computed(opened:
         assert torch.allclose(learner(maps), expected, atol=1e-3)
 
 
-def test_the_network_is_left_where_validation_says(opened: Opened) -> None:
+def test_the_network_is_left_on_the_way_back(opened: Opened) -> None:
     network = backbone_network.start(opened, 3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     layer = last_layer(network)
     with torch.no_grad():
         layer.bias.fill_(1.0)
-    seen: list[float] = []
-
-    def judge(model: torch.nn.Module) -> tuple[float, float]:
-        seen.append(layer.bias[0].item())
-        return abs(seen[-1] - 0.7), 0.0
-
-    assert between(network, before, judge, Tail(network, 6)) == 0.7
-    assert seen == pytest.approx([1.0, 0.85, 0.7, 0.5, 0.3, 0.0])
+    go_back(network, before, 0.7)
     assert layer.bias[0].item() == pytest.approx(0.7)
 
 
@@ -409,3 +438,28 @@ def test_maps_of_its_own_go_too_where_they_alone_are_too_many(tmp_path: Path, mo
 def test_steps_are_written_as_they_were_decided() -> None:
     step = Step(do=True, expected=3.5, numbers={"views": 2, "cut": 6}, models=["tail"])
     assert Step.model_validate_json(step.model_dump_json()) == step
+
+
+def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
+    ground: Ground, opened: Opened, head: Climbed
+) -> None:
+    def keys(config: TrainConfig, some: Opened = opened, **limits: float) -> list[str]:
+        changed = replace(ground, limits=Limits(**limits))
+        return [planned.rung.key for planned in plan.rungs(changed, config, some, head)]
+
+    def at(size: int) -> Opened:
+        backbone = replace(BACKBONE, resize=BACKBONE.resize.model_copy(update={"size": size}))
+        return replace(opened, backbone=backbone)
+
+    side = median_side([entry.photo for entry in ground.material.parts["train"]])
+    others = ["tail", "tail-efficientnet_lite2"]
+    rest = ["whole", "distilled", "quantised"]
+    assert keys(TrainConfig(), at(side + 32)) == ["views", *others, *rest]
+    small = at(96)
+    assert side >= 96
+    assert keys(TrainConfig(), small) == ["views", *others, "tail-efficientnet_lite0@128", *rest]
+    assert keys(TrainConfig(), small, latency=head.milliseconds * 1.1) == ["views", *others, *rest]
+    assert keys(TrainConfig(rungs=("head", "tail")), small) == [*others, "tail-efficientnet_lite0@128"]
+    # A size that was asked for is the user's word.
+    asked = replace(small, backbone=replace(small.backbone, name="efficientnet_lite0@96"))
+    assert keys(TrainConfig(rungs=("head", "tail")), asked) == others

@@ -33,6 +33,8 @@ def show_run(done: Run) -> None:
             )
     model = record.model
     size, speed = f"{model.bytes / 1e6:.1f} MB", f"{model.milliseconds:.1f} ms a photo"
+    if model.openvino_milliseconds is not None:
+        speed += f" ({model.openvino_milliseconds:.1f} in OpenVINO)"
     print(f"Model         {done.path / model.file}: {size}, {speed}, {model.storage}")
     left_out = {kind: count for kind, count in record.data.left_out.items() if count}
     if left_out:

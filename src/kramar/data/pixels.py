@@ -11,7 +11,7 @@ import io
 import math
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -29,6 +29,8 @@ from kramar.records import ResizeRule
 MAX_PIXELS = 89_478_485
 # What shops have; Pillow knows others whose readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
+# Of many photos, enough to tell how large they are.
+_SIZED = 200
 _TRANSPARENT_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 # How a picture is turned that is stored in an orientation (EXIF 2.3, tag 274).
@@ -141,6 +143,12 @@ def short_side(photo: Photo) -> int:
     ):
         return min(image.size)
     return 0
+
+
+def median_side(photos: Sequence[Photo]) -> int:
+    """The median shorter side of photos in pixels, of some of them where they are many; 0 where none can be read."""
+    sides = sorted(side for photo in photos[:: max(1, len(photos) // _SIZED)] if (side := short_side(photo)))
+    return sides[len(sides) // 2] if sides else 0
 
 
 def square(image: Image.Image, rule: ResizeRule) -> Pixels:

@@ -87,6 +87,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             storage=card.storage,
             parameters=onnx_file.parameters(path),
             milliseconds=outcome.chosen.milliseconds,
+            openvino_milliseconds=outcome.chosen.openvino_milliseconds,
             input_size=card.resize.size,
             weights_source=card.weights_source,
             weights_licence=card.weights_licence,
@@ -150,6 +151,7 @@ def rungs(outcome: Outcome, seed: int) -> list[Rung]:
                 gain=against,
                 bytes=one.bytes,
                 milliseconds=one.milliseconds,
+                openvino_milliseconds=one.openvino_milliseconds,
                 kept=one.key == outcome.chosen.key,
                 why=ladder.reason(one, outcome.chosen, outcome.limits),
             )

@@ -35,7 +35,7 @@ from kramar.errors import InputError, ModelFileError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import score
 from kramar.exporting import network_file
-from kramar.files import make_folder, write_text
+from kramar.files import make_folder, sha256, write_text
 from kramar.jobs.account import seconds as spent
 from kramar.jobs.gather import Gathered, gather
 from kramar.jobs.run import Finished, RunFolder, holds, name_of, opened
@@ -47,7 +47,14 @@ from kramar.report.distillation import render_distillation
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 from kramar.study import distillation, grid, trial
-from kramar.study.distillation import DistillationRecord, Lesson, LessonRecord, StudentRecord, TeacherRecord
+from kramar.study.distillation import Lesson
+from kramar.study.distillation_records import (
+    DistillationRecord,
+    LessonRecord,
+    StudentRecord,
+    TeacherRecord,
+    write_table,
+)
 from kramar.study.estimate import Estimator
 from kramar.study.settings import NO_TRANSFER, Setting, default_recipe
 from kramar.training import taught
@@ -152,6 +159,8 @@ def distill(
     chosen = {
         "command": "distill",
         "--teacher": str(teacher),
+        # Another file by the same name is another teacher.
+        "teacher file (SHA-256)": sha256(taught_by)[:12] if isinstance(taught_by, Path) else "",
         "--student": found.name,
         "--temperature": ",".join(f"{one:g}" for one in temperatures),
         "--weight": ",".join(f"{one:g}" for one in lambdas),
@@ -232,11 +241,12 @@ class _Sweep:
         entries, unreadable = readable(self._gathered, rules, self._source, run, strict=options.strict)
         self._left_out += unreadable
         material = Material.of(entries, manifest.require_classes(entries, self._source))
+        count = self._views(material)
         with run.room("teacher"):
             file = self._file(material, accelerator)
             teacher, right = self._judged(file, material)
         lessons, left_out, expected = self._affordable(material, accelerator)
-        records, answers = self._learn(lessons, material, file, expected, accelerator)
+        records, answers = self._learn(lessons, material, file, expected, accelerator, count)
         with run.room("evaluate"):
             groups = [entry.group for entry in material.parts["test"] or material.parts["val"]]
             cells = distillation.cells(records, answers, groups, options.seed)
@@ -264,7 +274,7 @@ class _Sweep:
         )
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
-            distillation.write_table(teacher, records, run.path / "distillation.csv")
+            write_table(teacher, records, run.path / "distillation.csv")
             write_text(run.path / "report.html", render_distillation(record))
         record = record.model_copy(update={"seconds": spent(run)})
         write_text(run.path / "run.json", record.model_dump_json(indent=1))
@@ -336,6 +346,17 @@ class _Sweep:
         names = [f"{one.cell}, seed {one.setting.seed}" for one in out]
         return [one for one in self._lessons if one.key in expected], names, dict(expected)
 
+    def _views(self, material: Material) -> int:
+        """How many views of each photo a student sees. Raises InputError where there is no room for one."""
+        setting = self._lessons[0].setting
+        a_view = len(material.parts["train"]) * setting.architecture.resize.size**2 * 3
+        count = min(VIEWS, setting.recipe.epochs, int(self._options.cache_size / a_view))
+        if not count:
+            raise InputError(
+                f"--cache-size: expected room for one view of all photos, {a_view / 1e6:.1f}MB, found less"
+            )
+        return count
+
     def _learn(
         self,
         lessons: Sequence[Lesson],
@@ -343,15 +364,10 @@ class _Sweep:
         file: Path,
         expected: Mapping[str, float],
         accelerator: Accelerator,
+        count: int,
     ) -> tuple[list[LessonRecord], list[Right]]:
         run, setting = self._run, lessons[0].setting
         recipe, rule = setting.recipe, setting.architecture.resize
-        a_view = len(material.parts["train"]) * rule.size**2 * 3
-        count = min(VIEWS, recipe.epochs, int(self._options.cache_size / a_view))
-        if not count:
-            raise InputError(
-                f"--cache-size: expected room for one view of all photos, {a_view / 1e6:.1f}MB, found less"
-            )
         places = [run.path / "lessons" / one.key for one in lessons]
         records = [distillation.finished(place) for place in places]
         if not all(records):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kramar.data import manifest, split
+from kramar.data import manifest
 from kramar.data.manifest import Entry
-from kramar.data.pixels import short_side
+from kramar.data.pixels import median_side
 from kramar.errors import DataError, InputError, MissingExtra
-from kramar.jobs.gather import Gathered, categories, refuse
-from kramar.records import ClassCard, LeftOut, Metrics, ModelCard, ResizeRule
-from kramar.version import __version__
+from kramar.jobs.card import model_card as card_of
+from kramar.jobs.gather import Gathered, refuse
+from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
 
 try:
     from kramar.models import hub
@@ -28,14 +27,10 @@ if TYPE_CHECKING:
     from kramar.study.settings import Setting
     from kramar.study.trial import Card
 
-# Of a class of photos: enough to tell how large they are.
-_SIZED = 200
-
 
 def sized(entries: Sequence[Entry], settings: Sequence[Setting], size: int | None) -> None:
     """Refuse photos too small for an architecture, unless a size was asked for. Raises InputError."""
-    sides = sorted(side for entry in entries[:: max(1, len(entries) // _SIZED)] if (side := short_side(entry.photo)))
-    median = sides[len(sides) // 2] if sides else 0
+    median = median_side([entry.photo for entry in entries])
     for one in settings:
         smallest = one.architecture.smallest
         if median < smallest and size is None and "@" not in one.architecture.name and median:
@@ -81,23 +76,20 @@ def command(source: Path, chosen: Mapping[str, str], folder: Path) -> str:
 
 def model_card(gathered: Gathered, source: Path, seed: int, rung: str) -> Card:
     """How the model file of a trial is described; ``rung`` is the command that it comes from."""
-    path_of = categories(gathered.entries)
     labels = manifest.require_classes(gathered.entries, source)
-    counts = Counter(entry.split for entry in gathered.entries)
 
     def card(setting: Setting, metrics: dict[str, Metrics], temperature: float, located: Located | None) -> ModelCard:
-        return ModelCard(
-            kramar=__version__,
-            classes=[ClassCard(label=label, category=path_of[label]) for label in labels],
+        return card_of(
+            gathered,
+            gathered.entries,
+            labels,
+            seed=seed,
             resize=setting.architecture.resize,
             temperature=temperature,
             backbone=setting.architecture.name,
             rung=rung,
             storage="float32",
             metrics=metrics,
-            data_fingerprint=gathered.fingerprint,
-            seed=seed,
-            split={part: counts[part] for part in split.PARTS},
             weights_source=f"{located.kind} {located.path.name}" if located else "none: trained from scratch",
             weights_licence=hub.source(setting.architecture).licence if located else "",
         )

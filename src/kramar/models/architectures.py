@@ -54,14 +54,17 @@ class Architecture:
         """Whether it is laid out as its library has it, so that there can be weights for it."""
         return self.library != "kramar" and self.name.partition("@")[0] == self.family
 
-    def at(self, size: int | None) -> Architecture:
-        """The same architecture for inputs of ``size`` pixels. Raises InputError where they are too small for it."""
+    def at(self, size: int | None, option: str = "--size") -> Architecture:
+        """The same architecture for inputs of ``size`` pixels, which ``option`` asked for.
+
+        Raises InputError where they are too small for it.
+        """
         if size is None or size == self.resize.size:
             return self
         if self.fixed:
-            raise InputError(f"--size: {self.name} takes photos of {self.resize.size} pixels only, found {size}")
+            raise InputError(f"{option}: {self.name} takes photos of {self.resize.size} pixels only, found {size}")
         if size < self.smallest:
-            raise InputError(f"--size: {self.name} takes photos of at least {self.smallest} pixels, found {size}")
+            raise InputError(f"{option}: {self.name} takes photos of at least {self.smallest} pixels, found {size}")
         return replace(self, resize=self.resize.model_copy(update={"size": size}))
 
 
@@ -126,7 +129,7 @@ def find(text: str, option: str = "--architectures") -> Architecture:
     if at:
         if not re.fullmatch(r"[1-9]\d*", pixels):
             raise InputError(f"{option}: expected pixels after {text}@, found {pixels!r}")
-        return replace(find(text, option).at(int(pixels)), name=f"{text}@{pixels}")
+        return replace(find(text, option).at(int(pixels), option), name=f"{text}@{pixels}")
     if text.startswith(TIMM):
         return _any_timm(text, option)
     name, *settings = text.split(":")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kramar.errors import InputError
 from kramar.files import sha256
+from kramar.models import architectures
 from kramar.models.architectures import ARCHITECTURES, HALF
 from kramar.models.weights import in_package
 from kramar.records import ResizeRule
@@ -65,9 +66,17 @@ BACKBONES = {
 
 
 def find(name: str) -> Backbone:
-    """The backbone called ``name``. Raises InputError, with the nearest names, for an unknown one."""
-    if name in BACKBONES:
-        return BACKBONES[name]
+    """The backbone called ``name``, ``@PIXELS`` for another input size than its own.
+
+    Raises InputError, with the nearest names, for an unknown one.
+    """
+    known, at, _ = name.partition("@")
+    if known in BACKBONES:
+        return (
+            replace(BACKBONES[known], name=name, resize=architectures.find(name, "--backbone").resize)
+            if at
+            else BACKBONES[known]
+        )
     near = difflib.get_close_matches(name, BACKBONES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--backbone: no backbone called {name!r}; {hint}there are {', '.join(BACKBONES)}")

@@ -9,7 +9,7 @@ from kramar.records import Estimate
 from kramar.report.grid import probability
 from kramar.report.page import UNPRINTABLE, templates
 from kramar.report.wording import DRAWN, counted
-from kramar.study.distillation import CellRecord, DistillationRecord
+from kramar.study.distillation_records import CellRecord, DistillationRecord
 
 # Colours on each side of no gain.
 LEVELS = 4

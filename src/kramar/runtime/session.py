@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -60,15 +60,25 @@ class OnnxSession:
         results: list[Scores] = self._session.run(list(outputs), {"images": images})
         return results
 
-    def milliseconds(self, size: int, output: str, runs: int = 40) -> float:
+    def milliseconds(self, size: int, output: str) -> float:
         """Median time of one ready photo of ``size`` pixels, decoding excluded."""
-        image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-        times = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            self.run(image, [output])
-            times.append(time.perf_counter() - start)
-        return 1000 * median(times[runs // 4 :])
+        photo = any_photo(size)
+        return median_milliseconds(lambda: self.run(photo, [output]))
+
+
+def any_photo(size: int) -> Pixels:
+    """One ready photo, uint8 ``[1, size, size, 3]``, to measure with: noise, always the same."""
+    return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+
+
+def median_milliseconds(run: Callable[[], object], runs: int = 40) -> float:
+    """Median time of ``run``, without the first quarter of its runs, in which an engine warms up."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return 1000 * median(times[runs // 4 :])
 
 
 def _openable(path: Path) -> Path | bytes:

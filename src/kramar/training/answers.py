@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from kramar.decisions.calibration import fit_temperature, log_loss
 from kramar.models.squares import Squares
 from kramar.runtime.session import Scores
 
@@ -22,3 +24,12 @@ def answer(model: nn.Module, photos: Squares) -> Scores:
             batch = np.stack([photos[i] for i in range(first, min(first + TOGETHER, len(photos)))])
             found.append(model(torch.from_numpy(batch).to(device)).float().cpu())
     return np.asarray(torch.cat(found).numpy()) if found else np.zeros((0, 1), np.float32)
+
+
+def calibrated(logits: Scores, truth: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Log loss at its own temperature, and accuracy, of logits ``[N, C]``.
+
+    Smoothed and mixed targets make a network unsure, which its temperature will undo.
+    """
+    loss = log_loss(logits, truth, fit_temperature(logits, truth))
+    return loss, float((logits.argmax(axis=1) == truth).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from pydantic import Field, ValidationError
 
 from kramar.evaluation.metrics import score
 from kramar.files import replacing, write_text
+from kramar.models import latency
 from kramar.progress import Progress
 from kramar.records import Epoch, HeadRecord, Metrics, ModelCard, Record, Verification
+from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 from kramar.training.material import Material
 
@@ -42,12 +45,12 @@ class Step(Record):
     student: str = ""
 
 
-class Climbed(Record):
-    """A rung that was climbed: its model file is ``models/KEY.onnx``, its validation logits ``models/KEY.npy``.
+class Learnt(Record):
+    """What a rung knows of the model that it made.
 
     Attributes:
         how: what was trained, in a few words.
-        seconds: that it took, ``expected`` before it.
+        expected: seconds that it was expected to take.
         temperature: fitted on validation photos (or, for a head, on folds).
         source: the rung that this is a smaller copy of; ``passed``, whether it may stand for that one, and ``note``,
             what was found of it.
@@ -56,12 +59,9 @@ class Climbed(Record):
     key: str
     rung: str
     backbone: str
-    storage: str
+    storage: str = "float32"
     how: str
-    seconds: float
     expected: float
-    bytes: int
-    milliseconds: float
     temperature: float
     val: Metrics | None
     verification: Verification
@@ -70,6 +70,21 @@ class Climbed(Record):
     source: str = ""
     passed: bool = False
     note: str = ""
+
+
+class Climbed(Learnt):
+    """A rung that was climbed: its model file is ``models/KEY.onnx``, its validation logits ``models/KEY.npy``.
+
+    Attributes:
+        seconds: that it took.
+        bytes: of the file.
+        milliseconds: of one ready photo in ONNX Runtime, and in OpenVINO where that is installed.
+    """
+
+    seconds: float
+    bytes: int
+    milliseconds: float
+    openvino_milliseconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +147,20 @@ class Ground:
             return temperature, None
         return temperature, score(self.material.scored(logits, temperature, "val"), self.seed)
 
-    def leave(self, climbed: Climbed, logits: Scores) -> Climbed:
-        """Write down that a rung is done; its model file must be there. Raises OutputError."""
+    def leave(self, learnt: Learnt, logits: Scores, began: float) -> Climbed:
+        """Measure the model file, which must be there, and write down that a rung is done that ``began`` then.
+
+        Raises OutputError.
+        """
+        path = self.model_file(learnt.key)
+        model = Model(path)
+        climbed = Climbed(
+            **dict(learnt),
+            seconds=time.monotonic() - began,
+            bytes=path.stat().st_size,
+            milliseconds=model.milliseconds(),
+            openvino_milliseconds=latency.in_openvino(path, model.card.resize.size),
+        )
         with replacing(self.folder / f"{climbed.key}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, logits)
         write_text(self.folder / f"{climbed.key}.json", climbed.model_dump_json(indent=1))

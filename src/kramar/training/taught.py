@@ -13,16 +13,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from kramar.data.manifest import Entry
-from kramar.decisions.calibration import fit_temperature, log_loss
 from kramar.models import maps, squares
 from kramar.models.networks import Network
 from kramar.models.squares import Squares, roomy
 from kramar.models.store import RowStore
 from kramar.progress import Progress
 from kramar.records import Epoch, ResizeRule
-from kramar.runtime.session import Scores
 from kramar.training import loop
-from kramar.training.answers import answer
+from kramar.training.answers import answer, calibrated
 from kramar.training.augment import POLICIES, draw
 from kramar.training.losses import Loss
 from kramar.training.recipe import Recipe
@@ -80,15 +78,6 @@ class SquareJudge:
         if not len(self._truth):
             return None
         return calibrated(answer(model, self._photos), self._truth)
-
-
-def calibrated(logits: Scores, truth: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Log loss at its own temperature, and accuracy, of logits ``[N, C]``.
-
-    Smoothed and mixed targets make a network unsure, which its temperature will undo.
-    """
-    loss = log_loss(logits, truth, fit_temperature(logits, truth))
-    return loss, float((logits.argmax(axis=1) == truth).mean())
 
 
 def learn(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +26,20 @@ from kramar.training.climb import EndedError
 
 _TOGETHER = 8
 _COMMIT_EVERY = 64
+
+
+class Asking(NamedTuple):
+    """What it takes to ask a teacher: photos a second, but nothing for the first ``told`` views, which it answered."""
+
+    rate: float
+    told: int = 0
+
+    def seconds(self, view: int) -> float:
+        """A photo."""
+        return 0.0 if view < self.told else 1 / self.rate
+
+
+NOBODY = Asking(math.inf)
 
 
 class Teacher:
@@ -58,24 +75,30 @@ class Teacher:
         mean = torch.stack([one.softmax(dim=1) for one in calibrated]).mean(dim=0)
         return np.asarray(mean.clamp_min(1e-12).log().numpy())
 
-    def rate(self) -> float:
-        """Photos a second that it is expected to answer for, of ready ones, in batches."""
-        return 1.0 / sum(model.milliseconds() / 1000 for model in self._models)
+    def asking(self, entries: Sequence[Entry]) -> Asking:
+        """What it takes to ask it about views of ``entries``, in batches of ready photos."""
+        return Asking(1.0 / sum(model.milliseconds() / 1000 for model in self._models), self._told(entries))
+
+    def _told(self, entries: Sequence[Entry]) -> int:
+        """So many views, from 0 on, are answered already for all of ``entries``."""
+        stores = (self._store(place, number) for number in itertools.count() for place in range(len(self._models)))
+        answered = itertools.takewhile(lambda store: all(entry.hash in store for entry in entries), stores)
+        return sum(1 for _ in answered) // len(self._models)
 
     def _said(
         self, place: int, entries: Sequence[Entry], number: int, progress: Progress, stopped: Callable[[], bool]
     ) -> Scores:
         model, rule = self._models[place], self._models[place].card.resize
-        name = f"{self._digests[place]}-{self._policy}-{self._strength:g}"
-        store = RowStore(
-            cache_folder() / "taught" / name / f"view{number}", "logits.f32", (len(model.classes),), np.float32
-        )
+        store = self._store(place, number)
         pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
         if pending:
             shown = roomy(rule) if number else rule
             squares.keep(pending, shown, progress)
             self._ask(model, store, pending, number, progress, stopped)
         return np.asarray(store.gather([entry.hash for entry in entries]))
+
+    def _store(self, place: int, number: int) -> RowStore[np.float32]:
+        return _answers(self._digests[place], self._policy, self._strength, number, len(self.classes))
 
     def _ask(
         self,
@@ -114,6 +137,17 @@ class Teacher:
                 _commit(store, waiting)
         finally:
             torch.set_num_threads(threads)
+
+
+def remember(file: Path, policy: str, strength: float, number: int, entries: Sequence[Entry], logits: Scores) -> None:
+    """Keep what the model in ``file`` says of a view, logits ``[N, C]``, so that it need not be asked as a teacher."""
+    store = _answers(sha256(file)[:12], policy, strength, number, logits.shape[1])
+    store.append([entry.hash for entry in entries], logits)
+
+
+def _answers(digest: str, policy: str, strength: float, number: int, classes: int) -> RowStore[np.float32]:
+    folder = cache_folder() / "taught" / f"{digest}-{policy}-{strength:g}" / f"view{number}"
+    return RowStore(folder, "logits.f32", (classes,), np.float32)
 
 
 def _commit(store: RowStore[np.float32], waiting: list[tuple[list[str], Scores]]) -> None:

@@ -1,4 +1,4 @@
-"""Rung 5: the best model so far, or the two best together, teach a smaller one."""
+"""Rung 5: the models so far, those that say most together, teach a small one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from accelerate import Accelerator
 
-from kramar.decisions.calibration import probabilities
+from kramar.decisions.calibration import log_loss, probabilities
 from kramar.models import architectures
 from kramar.models.engines import Opened
 from kramar.training.climb import Climbed, Ground, Limits, Step
@@ -18,8 +18,8 @@ from kramar.training.rungs.student import StudentLearner
 from kramar.training.rungs.tail import RECIPE, TailLearner
 from kramar.training.teacher import Teacher
 
-# Several models teach together where that is more accurate on validation by so much: they take longer to ask.
-ENSEMBLE_GAIN = 0.005
+# A model does not teach where the others' log loss without it is at most this share of theirs with it.
+WITHOUT = 0.99
 
 
 class DistilledRung:
@@ -34,7 +34,12 @@ class DistilledRung:
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """Who learns from whom, and how long."""
         limits = self._ground.limits
-        sizes = [one.bytes for one in climbed.values() if one.backbone == self._backbone and one.storage == "float32"]
+        family = architectures.find(self._backbone).family
+        sizes = [
+            one.bytes
+            for one in climbed.values()
+            if architectures.find(one.backbone).family == family and one.storage == "float32"
+        ]
         other = ""
         if limits.size is not None and min(sizes) * SHARES["int8"] > limits.size:
             found = student.able(limits.size, self._ground.classes)
@@ -44,12 +49,9 @@ class DistilledRung:
         teachers = self._teachers(climbed, alike=not other)
         if not teachers:
             return Step(do=False, why="no model is better than the one that would learn")
-        asking = self._teacher([one.key for one in teachers]).rate()
-        step = (
-            StudentLearner(self._ground, self._accelerator, architectures.find(other)).plan(seconds, asking)
-            if other
-            else self._learner.plan(seconds, asking)
-        )
+        teacher = self._teacher([one.key for one in teachers])
+        learner = StudentLearner(self._ground, self._accelerator, architectures.find(other)) if other else self._learner
+        step = learner.plan(seconds, teacher.asking(self._ground.material.parts["train"]))
         return step.model_copy(update={"models": [one.key for one in teachers], "student": other})
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
@@ -64,25 +66,35 @@ class DistilledRung:
         return Teacher([self._ground.model_file(key) for key in keys], RECIPE.augment, RECIPE.strength)
 
     def _teachers(self, climbed: Mapping[str, Climbed], *, alike: bool) -> list[Climbed]:
-        """The best model, with the second best where both together are better.
+        """Those of the trained networks that say most together, judged by validation; the frozen one, where that is
+        all there is.
 
         A student that is ``alike`` learns nothing from its own like alone.
         """
-        others = list(climbed.values())
-        ranked: list[Climbed] = []
-        while others and len(ranked) < 2:
-            first = best(others, Limits())
-            assert first is not None
-            ranked.append(first)
-            others.remove(first)
-        own = alike and ranked[0].backbone == self._backbone
-        # Where a frozen network is best, training only made it worse.
-        if alike and ranked[0].head is not None:
-            return []
-        if len(ranked) == 2 and ranked[1].head is None and self._ground.material.parts["val"]:
-            truth = np.array(self._ground.material.truth("val"))
-            said = [probabilities(self._ground.logits(one.key), one.temperature) for one in ranked]
-            alone, together = ((p.argmax(axis=1) == truth).mean() for p in (said[0], (said[0] + said[1]) / 2))
-            if own or together >= alone + ENSEMBLE_GAIN:
-                return ranked
-        return [] if own else ranked[:1]
+        highest = best(list(climbed.values()), Limits())
+        assert highest is not None, "the first rung is always climbed"
+        if highest.head is not None:
+            # Where a frozen network is best, training only made it worse.
+            return [] if alike else [highest]
+        chosen = self._together([one for one in climbed.values() if one.head is None and one.storage == "float32"])
+        families = [architectures.find(one.backbone).family for one in chosen]
+        return [] if alike and families == [architectures.find(self._backbone).family] else chosen
+
+    def _together(self, teachers: list[Climbed]) -> list[Climbed]:
+        """All but those without whom the others' log loss on validation is lower (after Caruana et al. 2004)."""
+        truth = np.array(self._ground.material.truth("val"), np.int64)
+        known = truth >= 0
+        if not known.any():
+            return teachers
+        said = {one.key: probabilities(self._ground.logits(one.key), one.temperature)[known] for one in teachers}
+
+        def loss(some: Sequence[Climbed]) -> float:
+            mean = np.mean([said[one.key] for one in some], axis=0)
+            return log_loss(np.log(np.maximum(mean, 1e-12)), truth[known])
+
+        while len(teachers) > 1:
+            fewer = min(([other for other in teachers if other is not one] for one in teachers), key=loss)
+            if loss(fewer) > WITHOUT * loss(teachers):
+                break
+            teachers = fewer
+        return teachers

@@ -9,8 +9,7 @@ from pathlib import Path
 from kramar.decisions.calibration import probabilities
 from kramar.exporting import onnx_file
 from kramar.records import ResizeRule
-from kramar.runtime.model import Model
-from kramar.training.climb import VERIFIED, Climbed, Ground, Step
+from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
 from kramar.training.head import Part, fit_head
 
 
@@ -64,19 +63,15 @@ class HeadRung:
             probabilities(head(parts[part].embeddings[:most]), how.temperature),
             ground.progress,
         )
-        done = Climbed(
+        learnt = Learnt(
             key=self.key,
             rung=self.rung,
             backbone=self._backbone,
-            storage="float32",
             how="a linear layer on the frozen network",
-            seconds=time.monotonic() - began,
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=Model(path).milliseconds(),
             temperature=how.temperature,
             val=metrics,
             verification=verification,
             head=how,
         )
-        return ground.leave(done, logits)
+        return ground.leave(learnt, logits, began)

@@ -17,12 +17,12 @@ from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
 from kramar.files import replacing
-from kramar.models import squares
+from kramar.models import latency, squares
 from kramar.models.squares import Squares
 from kramar.records import Estimate, Verification
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
-from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Limits, Step
+from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.rungs.tail import some
 
@@ -147,7 +147,7 @@ class QuantisedRung:
             copies.append(self._judged(place, how, kind, entries, photos, expected))
             ground.progress.say(copies[-1].note)
         kept = self._kept(copies, source)
-        return self._leave(kept, copies, source, step, time.monotonic() - began)
+        return self._leave(kept, copies, source, step, began)
 
     def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
         """Validation photos, then training photos, as many as there is time for, spread over the classes."""
@@ -198,7 +198,7 @@ class QuantisedRung:
             return fastest
         return min(good, key=lambda copy: copy.bytes)
 
-    def _leave(self, kept: Copy, copies: Sequence[Copy], source: Climbed, step: Step, seconds: float) -> Climbed:
+    def _leave(self, kept: Copy, copies: Sequence[Copy], source: Climbed, step: Step, began: float) -> Climbed:
         ground, path = self._ground, self._ground.model_file(self.key)
         card = Model(kept.path).card.model_copy(update={"rung": self.rung, "storage": kept.storage})
         # The scores that it is judged on are the finished file's own.
@@ -214,17 +214,17 @@ class QuantisedRung:
         for copy in copies:
             copy.path.unlink(missing_ok=True)
         others = "; ".join(copy.note for copy in copies if copy is not kept)
-        share, faster = kept.bytes / source.bytes, source.milliseconds / kept.milliseconds
-        done = Climbed(
+        share, faster = kept.bytes / source.bytes, f"{source.milliseconds / kept.milliseconds:.2f} times as fast"
+        elsewhere = latency.in_openvino(path, card.resize.size)
+        if elsewhere and source.openvino_milliseconds:
+            faster += f" in ONNX Runtime, {source.openvino_milliseconds / elsewhere:.2f} times in OpenVINO"
+        learnt = Learnt(
             key=self.key,
             rung=self.rung,
             backbone=source.backbone,
             storage=kept.storage,
-            how=f"{kept.how}, of {source.key}: {share:.0%} of its bytes, {faster:.2f} times as fast",
-            seconds=seconds,
+            how=f"{kept.how}, of {source.key}: {share:.0%} of its bytes, {faster}",
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=kept.milliseconds,
             temperature=temperature,
             val=metrics,
             verification=Verification(photos=len(val[:VERIFIED]), label_differences=0, largest_difference=0.0),
@@ -232,7 +232,7 @@ class QuantisedRung:
             passed=kept.passed,
             note=kept.note + (f" (tried too: {others})" if others else ""),
         )
-        return ground.leave(done, logits[: len(ground.material.parts["val"])])
+        return ground.leave(learnt, logits[: len(ground.material.parts["val"])], began)
 
 
 def _static(photos: Sequence[Pixels], exact: int, path: Path, target: Path) -> None:

@@ -13,17 +13,15 @@ from kramar.exporting import network_file
 from kramar.models import architectures, networks, squares, weights
 from kramar.models.architectures import Architecture
 from kramar.models.networks import Network, Top
-from kramar.runtime.model import Model
-from kramar.training import losses, taught
+from kramar.training import loop, losses, taught
 from kramar.training.answers import answer
-from kramar.training.climb import VERIFIED, Climbed, Ground, Step
+from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
 from kramar.training.recipe import Recipe
-from kramar.training.rungs.tail import JUDGED, LABELS, some
+from kramar.training.rungs.tail import LABELS
 from kramar.training.seeds import derived
 from kramar.training.tail import speed
 from kramar.training.tail import taught as told
-from kramar.training.taught import SquareJudge
-from kramar.training.teacher import Teacher
+from kramar.training.teacher import Asking, Teacher
 
 # Who can be a student where the backbone is too large, in the order in which they are tried: those with weights on this
 # machine first. The order is not measured.
@@ -62,8 +60,8 @@ class StudentLearner:
     def _recipe(self) -> Recipe:
         return FROM_SCRATCH if weights.locate(self._architecture) is None else FROM_WEIGHTS
 
-    def plan(self, seconds: float, asking: float) -> Step:
-        """Views and passes that ``seconds`` have time for; a teacher answers for ``asking`` photos a second."""
+    def plan(self, seconds: float, asking: Asking) -> Step:
+        """Views and passes that ``seconds`` have time for, those of asking a teacher included."""
         ground, recipe = self._ground, self._recipe
         network = self._network()
         size = self._architecture.resize.size
@@ -71,18 +69,21 @@ class StudentLearner:
         target = torch.arange(recipe.batch, device=self._accelerator.device) % ground.classes
         rate = speed(network, images, target, losses.of(recipe))
         photos = {part: len(entries) for part, entries in ground.material.parts.items()}
-        judging = min(JUDGED, photos["val"]) / (3 * rate)
         fixed = _FIXED_SECONDS + (2 * photos["val"] + photos["test"]) / (3 * rate)
-        a_view, an_epoch = photos["train"] / asking, photos["train"] / rate + judging
+        an_epoch = photos["train"] / rate
         room = int(ground.cache_size / (size**2 * 3) / max(1, photos["train"]))
-        epochs = min(MOST_EPOCHS, int((seconds - fixed) / (an_epoch + a_view / SHOWN)))
-        if epochs < FEWEST_EPOCHS or not room:
-            least = fixed + FEWEST_EPOCHS * an_epoch + a_view
+        asked, views, epochs = 0.0, 0, 0
+        for view in range(min(MOST_VIEWS, room)):
+            more = asked + photos["train"] * asking.seconds(view)
+            passes = min(MOST_EPOCHS, int((seconds - fixed - more) / an_epoch))
+            if views and passes < SHOWN * (view + 1):
+                break
+            asked, views, epochs = more, view + 1, passes
+        if epochs < FEWEST_EPOCHS:
+            least = fixed + FEWEST_EPOCHS * an_epoch + asked
             time_left = f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             return Step(do=False, why=time_left if room else "no room: one view takes more than --cache-size")
-        views = max(1, min(MOST_VIEWS, round(epochs / SHOWN), room))
-        expected = fixed + views * a_view + epochs * an_epoch
-        return Step(do=True, expected=expected, numbers={"views": views, "epochs": epochs})
+        return Step(do=True, expected=fixed + asked + epochs * an_epoch, numbers={"views": views, "epochs": epochs})
 
     def learn(self, step: Step, key: str, rung: str, teacher: Teacher, by: str) -> Climbed:
         """Draw, ask, learn, write. Raises ExportError, OutputError."""
@@ -91,8 +92,8 @@ class StudentLearner:
         count = int(step.numbers["views"])
         recipe = replace(self._recipe, epochs=int(step.numbers["epochs"]))
         rule = architecture.resize
-        train, val = ground.material.parts["train"], some(ground.material.known("val"), JUDGED)
-        squares.keep([*val, *ground.material.parts["val"]], rule, ground.progress)
+        train = ground.material.parts["train"]
+        squares.keep(ground.material.parts["val"], rule, ground.progress)
         said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
         located = weights.locate(architecture)
         network = self._network()
@@ -102,7 +103,7 @@ class StudentLearner:
                 network,
                 views,
                 told(ground.material.numbers(train), said, self._accelerator.device),
-                SquareJudge(squares.squares(val, rule), ground.material.numbers(val)),
+                loop.unjudged,
                 recipe,
                 losses.of(recipe, losses.hinton(1.0, LABELS)),
                 seed=derived(ground.seed, 8),
@@ -134,23 +135,19 @@ class StudentLearner:
         verification = network_file.write(
             network, card, path, [entry.photo for entry in proof], source, ground.progress
         )
-        done = Climbed(
+        learnt = Learnt(
             key=key,
             rung=rung,
             backbone=architecture.name,
-            storage="float32",
             how=f"{architecture.name}, {len(epochs)} passes over {count} views, taught by {by}",
-            seconds=time.monotonic() - began,
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=Model(path).milliseconds(),
             temperature=temperature,
             val=metrics,
             verification=verification,
             epochs=epochs,
         )
         checkpoint.unlink(missing_ok=True)
-        return ground.leave(done, logits)
+        return ground.leave(learnt, logits, began)
 
     def _network(self) -> Network:
         """With ImageNet weights where there are some on this machine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from kramar.data.manifest import Entry
 from kramar.exporting import onnx_file
@@ -20,17 +19,15 @@ from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
-from kramar.runtime.model import Model
 from kramar.training import backbone_network, loop, losses
 from kramar.training.budget import thinned
-from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.head import Part, fit_head
 from kramar.training.ladder import best
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
-from kramar.training.tail import DrawnBatches, Tail, labels, speed, taught
-from kramar.training.taught import calibrated
-from kramar.training.teacher import Teacher
+from kramar.training.tail import DrawnBatches, Tail, labels, map_answers, speed, taught
+from kramar.training.teacher import NOBODY, Asking, Teacher, remember
 from kramar.training.views import Views
 
 # Photos are cut out and mirrored only: colour, which TrivialAugment changes, is what tells many goods apart.
@@ -52,13 +49,15 @@ SHOWN = 1.25
 MOST_VIEWS = 12
 # The share of the bare model's rate at which views are cached: photos are drawn beside it.
 CACHING = 0.82
-# Of validation photos, as many are looked at between epochs; an epoch is at most so many training photos.
-JUDGED, EPOCH_PHOTOS = 1000, 20_000
+# An epoch is at most so many training photos; a first head is judged on at most so many validation photos.
+EPOCH_PHOTOS, HEAD_VAL = 20_000, 1000
 _FEWEST_A_CLASS = 4
 # Scales of the head to start from, and batches to try them on.
 SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
-# Shares of the way from the network before its training to the one after it; with 0, training was for nothing.
-WAY = (1.0, 0.85, 0.7, 0.5, 0.3, 0.0)
+# How far from the network before its training to the one after it: a little on the way between them lie networks that
+# do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; docs/benchmarks.md). Validation photos choose it no
+# better, and neither the epoch: the last, of a moving average and a rate that has come to nothing, is the best.
+PARTWAY = 0.85
 # Of the labels beside a teacher's word.
 LABELS = 0.1
 # Opening the network, writing and verifying the file.
@@ -70,9 +69,19 @@ class TailRung:
 
     rung = "tail"
 
-    def __init__(self, ground: Ground, accelerator: Accelerator, opener: Callable[[], Opened], backbone: str) -> None:
-        """``backbone``: the name of one other than that which the head was fitted on, or nothing."""
+    def __init__(
+        self,
+        ground: Ground,
+        accelerator: Accelerator,
+        opener: Callable[[], Opened],
+        backbone: str = "",
+        *,
+        teaches: bool = False,
+    ) -> None:
+        """``backbone``: the name of one other than that which the head was fitted on, or nothing; ``teaches``: whether
+        a student may come after it."""
         self._learner = TailLearner(ground, accelerator, opener)
+        self._teaches = teaches
         self.key = f"{self.rung}-{backbone}" if backbone else self.rung
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
@@ -82,7 +91,7 @@ class TailRung:
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Look at views, learn from them, write the file."""
-        return self._learner.learn(step, self.key, self.rung, climbed)
+        return self._learner.learn(step, self.key, self.rung, climbed, teaches=self._teaches)
 
 
 class TailLearner:
@@ -97,39 +106,49 @@ class TailLearner:
     def _opened(self) -> Opened:
         return self._opener()
 
-    def plan(self, seconds: float, asking: float = math.inf) -> Step:
-        """Views and passes that ``seconds`` have time for; a teacher answers for ``asking`` photos a second."""
+    def plan(self, seconds: float, asking: Asking = NOBODY) -> Step:
+        """Views and passes that ``seconds`` have time for, those of asking a teacher included."""
         ground = self._ground
         bare = CACHING * self._opened.choice.rates[self._opened.choice.engine]
-        caching = 1 / (1 / bare + 1 / asking)
         body, rate = self._speed()
-        cut = body.joined
+        views = self._views(body)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
-        judging = min(JUDGED, counts["val"]) / (3 * rate)
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        rows = int(ground.cache_size / maps.bytes_of(body.shapes[cut - 1])) - min(JUDGED, counts["val"])
+        rows = int(ground.cache_size / views.bytes) - min(HEAD_VAL, counts["val"])
         spare = seconds - fixed
-        least_each = 1 / caching + FEWEST_PASSES / rate
-        photos = max(0, min(counts["train"], rows, int((spare - FEWEST_PASSES * judging) / least_each)))
+        least_each = 1 / bare + asking.seconds(0) + FEWEST_PASSES / rate
+        photos = max(0, min(counts["train"], rows, int(spare / least_each)))
         if photos < min(counts["train"], _FEWEST_A_CLASS * ground.classes):
             if rows < counts["train"]:
-                size = counts["train"] * maps.bytes_of(body.shapes[cut - 1])
+                size = counts["train"] * views.bytes
                 return Step(do=False, why=f"no room: one view of all photos takes {size / 1e6:.0f}MB of --cache-size")
             least = fixed + min(counts["train"], 10 * ground.classes) * least_each
             return Step(
                 do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             )
-        # Time goes to passes, and to as many views as they are worth.
+        train = some(ground.material.parts["train"], photos)
         an_epoch = min(photos, EPOCH_PHOTOS)
-        cost = an_epoch / rate + judging
+        cost = an_epoch / rate
         most = MOST_PASSES * photos / an_epoch
-        views = math.ceil(spare / (cost + an_epoch / SHOWN / caching) * an_epoch / photos / SHOWN)
-        views = max(1, min(views, MOST_VIEWS, rows // photos))
-        epochs = max(1, int(min(most, (spare - views * photos / caching) / cost)))
-        expected = fixed + views * photos / caching + epochs * cost
+        # Time goes to passes, and to as many views as they are worth.
+        looking, count, epochs = 0.0, 0, 0
+        for view in range(max(1, min(MOST_VIEWS, rows // photos))):
+            more = looking + len(views.missing(train, view)) / bare + photos * asking.seconds(view)
+            passes = int(min(most, (spare - more) / cost))
+            if count and (passes * an_epoch < SHOWN * (view + 1) * photos and more > looking):
+                break
+            looking, count, epochs = more, view + 1, max(1, passes)
         return Step(
-            do=True, expected=expected, numbers={"cut": cut, "views": views, "epochs": epochs, "photos": photos}
+            do=True,
+            expected=fixed + looking + epochs * cost,
+            numbers={"cut": views.cut, "views": count, "epochs": epochs, "photos": photos},
         )
+
+    def _views(self, body: Staged, cut: int | None = None) -> Views:
+        """As this backbone sees photos before stage ``cut``; unless that is given, before its last ones."""
+        opened, cut = self._opened, cut or body.joined
+        shape = body.shapes[cut - 1]
+        return Views(opened.backbone, opened.converted, opened.choice, cut, shape, RECIPE.augment, RECIPE.strength)
 
     def _speed(self) -> tuple[Staged, float]:
         """The body, and photos a second of steps beyond its cut."""
@@ -150,18 +169,21 @@ class TailLearner:
         climbed: Mapping[str, Climbed],
         teacher: Teacher | None = None,
         by: str = "",
+        *,
+        teaches: bool = False,
     ) -> Climbed:
-        """Look at views, learn from them (and from what ``teacher``, called ``by``, says of them), write the file."""
+        """Look at views, learn from them (and from what ``teacher``, called ``by``, says of them), write the file.
+
+        One that ``teaches`` then says of all views what it has learnt, while their maps are there.
+        """
         ground, opened, numbers = self._ground, self._opened, step.numbers
         device = self._accelerator.device
         began = time.monotonic()
         train = some(ground.material.parts["train"], int(numbers["photos"]))
-        val = some(ground.material.known("val"), JUDGED)
+        val = some(ground.material.known("val"), HEAD_VAL)
         body = backbone_network.body_of(backbone_network.start(opened, ground.classes))
         cut, count = int(numbers["cut"]), int(numbers["views"])
-        views = Views(
-            opened.backbone, opened.converted, opened.choice, cut, body.shapes[cut - 1], RECIPE.augment, RECIPE.strength
-        )
+        views = self._views(body, cut)
         with maps.room_for(views.name, views.bytes * (len(train) * count + len(val)), int(ground.cache_size)):
             views.fill(val, [0], ground.progress)
             rate = views.fill(train, range(count), ground.progress, ground.stopped)
@@ -170,8 +192,8 @@ class TailLearner:
             truth = ground.material.numbers(train)
             targets, loss = labels(truth, device), losses.of(RECIPE)
             if teacher is not None:
-                said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
-                targets, loss = taught(truth, said, device), losses.of(RECIPE, losses.hinton(1.0, LABELS))
+                asked = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
+                targets, loss = taught(truth, asked, device), losses.of(RECIPE, losses.hinton(1.0, LABELS))
             heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
             head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
             network = backbone_network.start(opened, ground.classes, head)
@@ -188,11 +210,10 @@ class TailLearner:
                 most=EPOCH_PHOTOS,
             )
             unsure(learner, batches, loss, seed=derived(ground.seed, 10))
-            judge = MapJudge(views, val, ground.material.numbers(val))
             epochs = loop.fit(
                 learner,
                 batches,
-                judge,
+                loop.unjudged,
                 replace(RECIPE, epochs=int(numbers["epochs"])),
                 seed=derived(ground.seed, 4),
                 loss=loss,
@@ -202,29 +223,26 @@ class TailLearner:
                 body=list(learner.stages),
                 stopped=ground.stopped,
             )
-            kept = between(network, before, judge, learner) if val else 1.0
+            go_back(network, before, PARTWAY)
             learner.settle()
-        network.to(memory_format=torch.channels_last)
-        logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
-        path = ground.model_file(key)
-        done = Climbed(
+            network.to(memory_format=torch.channels_last)
+            logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
+            for view in range(count if teaches else 0):
+                said = map_answers(learner, views, train, view)
+                remember(ground.model_file(key), views.policy, views.strength, view, train, said)
+        learnt = Learnt(
             key=key,
             rung=rung,
             backbone=opened.backbone.name,
-            storage="float32",
-            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{by and f', taught by {by}'}"
-            + (f", {kept:.0%} of the way" if kept < 1 else ""),
-            seconds=time.monotonic() - began,
+            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{by and f', taught by {by}'}",
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=Model(path).milliseconds(),
             temperature=temperature,
             val=metrics,
             verification=verification,
             epochs=epochs,
         )
         checkpoint.unlink(missing_ok=True)
-        return ground.leave(done, logits)
+        return ground.leave(learnt, logits, began)
 
 
 def some(entries: list[Entry], most: int) -> list[Entry]:
@@ -253,52 +271,10 @@ def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -
         layer.bias.copy_(bias * min(found)[1])
 
 
-def between(network: Network, before: Mapping[str, Tensor], judge: loop.Judge, learner: nn.Module) -> float:
-    """How much of the way from the weights ``before`` to the trained ones the network is left at, judged by validation.
-
-    Between a network and its fine-tuned self lie networks that do better on photos from elsewhere (Wortsman et al.
-    2021, WiSE-FT).
-    """
-    after = {name: value.clone() for name, value in network.state_dict().items()}
-
-    def go(share: float) -> None:
-        network.load_state_dict(
-            {name: torch.lerp(before[name].to(value), value, share) for name, value in after.items()}
-        )
-
-    found = []
-    learner.eval()
-    for share in WAY:
-        go(share)
-        with torch.inference_mode():
-            judged = judge(learner)
-        assert judged is not None, "it is asked only where there are validation photos"
-        found.append((judged[0], -share))
-    best_share = -min(found)[1]
-    go(best_share)
-    return best_share
-
-
-class MapJudge:
-    """Loss and accuracy of a tail on validation photos of known class."""
-
-    def __init__(self, views: Views, entries: Sequence[Entry], truth: Sequence[int]) -> None:
-        self._views, self._entries, self._truth = views, entries, np.array(truth, np.int64)
-
-    def __call__(self, model: nn.Module) -> tuple[float, float] | None:
-        """See Judge."""
-        if not self._entries:
-            return None
-        rows, places = self._views.maps(self._entries, 0)
-        device = next(model.parameters()).device
-        found = [
-            model(
-                torch.from_numpy(np.array(rows[places[first : first + 64]])).to(device).float().permute(0, 3, 1, 2)
-            ).cpu()
-            for first in range(0, len(places), 64)
-        ]
-        logits = torch.cat(found).float().numpy()
-        return calibrated(logits, self._truth)
+def go_back(network: Network, before: Mapping[str, Tensor], share: float) -> None:
+    """Leave the network at ``share`` of the way from the weights ``before`` to its own."""
+    after = network.state_dict()
+    network.load_state_dict({name: torch.lerp(before[name].to(value), value, share) for name, value in after.items()})
 
 
 def calibrated_head(ground: Ground, heads: Sequence[Climbed]) -> Linear:

@@ -17,8 +17,7 @@ from kramar.models import maps, staged
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.records import HeadRecord
-from kramar.runtime.model import Model
-from kramar.training.climb import VERIFIED, Climbed, Ground, Step
+from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
 from kramar.training.head import Part, fit_head, fit_taught
 from kramar.training.rungs.tail import CACHING, RECIPE
 from kramar.training.views import Views
@@ -126,22 +125,18 @@ class ViewsRung:
             probabilities(head(views.embeddings(proof, 0)), how.temperature),
             ground.progress,
         )
-        done = Climbed(
+        learnt = Learnt(
             key=self.key,
             rung=self.rung,
             backbone=opened.backbone.name,
-            storage="float32",
             how=note,
-            seconds=time.monotonic() - began,
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=Model(path).milliseconds(),
             temperature=how.temperature,
             val=metrics,
             verification=verification,
             head=how,
         )
-        return ground.leave(done, logits)
+        return ground.leave(learnt, logits, began)
 
     def _part(self, entries: Sequence[Entry], embeddings: npt.NDArray[np.float32], times: int) -> Part:
         truth = np.array(self._ground.material.numbers(entries), np.int64)

@@ -14,18 +14,16 @@ from kramar.models import squares
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
-from kramar.runtime.model import Model
 from kramar.training import backbone_network, loop, losses
 from kramar.training.augment import POLICIES
-from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.losses import Target
 from kramar.training.photos import PhotoBatches
 from kramar.training.recipe import Recipe
-from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, JUDGED, between, some
+from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS
 from kramar.training.seeds import derived
 from kramar.training.tail import speed
-from kramar.training.taught import SquareJudge
 
 # The body learns slowly, its first stages slowest: it is nearly there already.
 RECIPE = Recipe(
@@ -67,9 +65,8 @@ class WholeRung:
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
         photos = min(counts["train"], EPOCH_PHOTOS)
-        judging = 2 * min(JUDGED, counts["val"]) / bare
-        an_epoch = photos * (SMALLER_PART / rates[0] + (1 - SMALLER_PART) / rates[1]) + judging
-        fixed = _FIXED_SECONDS + (4 * counts["val"] + counts["test"]) / bare
+        an_epoch = photos * (SMALLER_PART / rates[0] + (1 - SMALLER_PART) / rates[1])
+        fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
         epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
             least = fixed + FEWEST_EPOCHS * an_epoch
@@ -86,14 +83,12 @@ class WholeRung:
         opened = self._openers[source.backbone]()
         network = self._network(opened, source)
         body = backbone_network.body_of(network)
-        train, val = ground.material.parts["train"], some(ground.material.known("val"), JUDGED)
+        train = ground.material.parts["train"]
         rule = opened.backbone.resize
         for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
             squares.keep(entries, needed, ground.progress)
         epochs = int(step.numbers["epochs"])
         sizes = [smaller(rule.size)] * round(SMALLER_PART * epochs) + [rule.size] * epochs
-        before = {name: value.clone() for name, value in network.state_dict().items()}
-        judge = SquareJudge(squares.squares(val, rule), ground.material.numbers(val))
         checkpoint = ground.folder / f"{self.key}.training.safetensors"
         done = loop.fit(
             network,
@@ -114,7 +109,7 @@ class WholeRung:
                 sizes[:epochs],
                 EPOCH_PHOTOS // RECIPE.batch,
             ),
-            judge,
+            loop.unjudged,
             replace(RECIPE, epochs=epochs),
             seed=derived(ground.seed, 7),
             loss=losses.of(RECIPE),
@@ -124,29 +119,22 @@ class WholeRung:
             body=list(body.stages),
             stopped=ground.stopped,
         )
-        kept = between(network, before, judge, network) if val else 1.0
         logits, temperature, metrics, verification = backbone_network.write(
             ground, opened, network, self.key, self.rung
         )
-        path = ground.model_file(self.key)
-        climbed_now = Climbed(
+        learnt = Learnt(
             key=self.key,
             rung=self.rung,
             backbone=opened.backbone.name,
-            storage="float32",
-            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos"
-            + (f", {kept:.0%} of the way" if kept < 1 else ""),
-            seconds=time.monotonic() - began,
+            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos",
             expected=step.expected,
-            bytes=path.stat().st_size,
-            milliseconds=Model(path).milliseconds(),
             temperature=temperature,
             val=metrics,
             verification=verification,
             epochs=done,
         )
         checkpoint.unlink(missing_ok=True)
-        return ground.leave(climbed_now, logits)
+        return ground.leave(learnt, logits, began)
 
     def _network(self, opened: Opened, source: Climbed) -> Network:
         network = backbone_network.reopen(opened, self._ground.classes, self._ground.model_file(source.key))
