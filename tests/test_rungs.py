@@ -455,11 +455,11 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
     others = ["tail", "tail-efficientnet_lite2"]
     rest = ["whole", "distilled", "quantised"]
     assert keys(TrainConfig(), at(side + 32)) == ["views", *others, *rest]
-    small = at(96)
-    assert side >= 96
-    assert keys(TrainConfig(), small) == ["views", *others, "tail-efficientnet_lite0@128", *rest]
+    small = at(48)
+    assert side >= 48
+    assert keys(TrainConfig(), small) == ["views", *others, "tail-efficientnet_lite0@64", *rest]
     assert keys(TrainConfig(), small, latency=head.milliseconds * 1.1) == ["views", *others, *rest]
-    assert keys(TrainConfig(rungs=("head", "tail")), small) == [*others, "tail-efficientnet_lite0@128"]
+    assert keys(TrainConfig(rungs=("head", "tail")), small) == [*others, "tail-efficientnet_lite0@64"]
     # A size that was asked for is the user's word.
-    asked = replace(small, backbone=replace(small.backbone, name="efficientnet_lite0@96"))
+    asked = replace(small, backbone=replace(small.backbone, name="efficientnet_lite0@48"))
     assert keys(TrainConfig(rungs=("head", "tail")), asked) == others

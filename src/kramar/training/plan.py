@@ -27,7 +27,7 @@ FINER = 1.25
 # Seconds of the budget from which other networks than the first one are worth their time.
 LARGER_SECONDS = 1200.0
 # The same for training all layers.
-WHOLE_SECONDS = 3000.0
+WHOLE_SECONDS = 1800.0
 # Bytes of the smallest backbone's int8 file, without its head.
 SMALLEST_BACKBONE = 3.5e6
 
@@ -57,12 +57,14 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     student = finer or opened.backbone.name
     distilled = DistilledRung(ground, accelerator, student, openers[student])
     quantised = QuantisedRung(ground)
+    # A larger network takes three times as long, and is only there to teach.
+    whole = WholeRung(ground, accelerator, {name: openers[name] for name in (opened.backbone.name, student)})
     # Where the backbone is too large for the limits, a student is what the run is for.
     needed = ground.limits.size is not None and ground.limits.size < SMALLEST_BACKBONE
     known = {
         "views": [Planned(ViewsRung(ground, openers[opened.backbone.name]), share=0.35)],
         "tail": tails,
-        "whole": [Planned(WholeRung(ground, accelerator, openers), share=4.0, least=WHOLE_SECONDS)],
+        "whole": [Planned(whole, share=4.0, least=WHOLE_SECONDS)],
         "distilled": [Planned(distilled, share=3.0, least=0.0 if needed else LARGER_SECONDS)],
         "quantised": [Planned(quantised, share=0.0, reserve=quantised.seconds)],
     }
