@@ -192,7 +192,7 @@ def test_plans_fit_into_their_time(ground: Ground, opener: Callable[[], Opened])
 
 
 def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:
-    rung = WholeRung(ground, device(), {BACKBONE.name: opener})
+    rung = WholeRung(ground, device(), BACKBONE.name, opener)
     step = rung.plan(500.0, {"tail": tail})
     assert step.do
     assert step.models == ["tail"]
@@ -447,19 +447,21 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
         changed = replace(ground, limits=Limits(**limits))
         return [planned.rung.key for planned in plan.rungs(changed, config, some, head)]
 
+    def finer(some: Opened, budget: float = 600.0, **limits: float) -> str:
+        return plan._finer(replace(ground, limits=Limits(**limits)), TrainConfig(budget=budget), some, head)
+
     def at(size: int) -> Opened:
         backbone = replace(BACKBONE, resize=BACKBONE.resize.model_copy(update={"size": size}))
         return replace(opened, backbone=backbone)
 
     side = median_side([entry.photo for entry in ground.material.parts["train"]])
-    others = ["tail", "tail-efficientnet_lite2"]
-    rest = ["whole", "distilled", "quantised"]
-    assert keys(TrainConfig(), at(side + 32)) == ["views", *others, *rest]
-    small = at(48)
-    assert side >= 48
-    assert keys(TrainConfig(), small) == ["views", *others, "tail-efficientnet_lite0@64", *rest]
-    assert keys(TrainConfig(), small, latency=head.milliseconds * 1.1) == ["views", *others, *rest]
-    assert keys(TrainConfig(rungs=("head", "tail")), small) == [*others, "tail-efficientnet_lite0@64"]
+    rest = ["views", "tail", "tail-efficientnet_lite2", "whole", "distilled", "quantised"]
+    assert keys(TrainConfig(), at(side + 32)) == rest
+    assert [one.rung.key for one in plan.rungs(ground, TrainConfig(rungs=("head", "tail")), at(48), head)] == rest[1:3]
+    assert finer(at(48)) == "efficientnet_lite0@64"
+    assert finer(at(side + 32)) == ""
+    assert finer(at(48), latency=head.milliseconds * 1.1) == ""
+    assert finer(at(48), budget=0.01) == ""
     # A size that was asked for is the user's word.
-    asked = replace(small, backbone=replace(small.backbone, name="efficientnet_lite0@48"))
-    assert keys(TrainConfig(rungs=("head", "tail")), asked) == others
+    asked = at(48)
+    assert finer(replace(asked, backbone=replace(asked.backbone, name="efficientnet_lite0@48"))) == ""

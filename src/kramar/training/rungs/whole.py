@@ -48,19 +48,20 @@ _FIXED_SECONDS = 8.0
 
 
 class WholeRung:
-    """The best network so far of the first backbone, all of it."""
+    """The best network so far of a backbone, all of it."""
 
     key = rung = "whole"
 
-    def __init__(self, ground: Ground, accelerator: Accelerator, openers: Mapping[str, Callable[[], Opened]]) -> None:
-        """``openers`` of the backbones whose networks may be trained further, by name."""
-        self._ground, self._accelerator, self._openers = ground, accelerator, openers
+    def __init__(self, ground: Ground, accelerator: Accelerator, backbone: str, opener: Callable[[], Opened]) -> None:
+        self._ground, self._accelerator, self._backbone, self._opener = ground, accelerator, backbone, opener
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """As many epochs as there is time for."""
         ground = self._ground
-        source = self._source(climbed)
-        opened = self._openers[source.backbone]()
+        source = best([one for one in climbed.values() if one.backbone == self._backbone], Limits())
+        if source is None:
+            return Step(do=False, why=f"no network of {self._backbone} was trained before it")
+        opened = self._opener()
         network = self._network(opened, source)
         size = opened.backbone.resize.size
         rates = [self._rate(network, side) for side in (smaller(size), size)]
@@ -82,7 +83,7 @@ class WholeRung:
         ground, accelerator = self._ground, self._accelerator
         began = time.monotonic()
         source = climbed[step.models[0]]
-        opened = self._openers[source.backbone]()
+        opened = self._opener()
         network = self._network(opened, source)
         body = backbone_network.body_of(network)
         train = ground.material.parts["train"]
@@ -139,13 +140,6 @@ class WholeRung:
         )
         checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
-
-    def _source(self, climbed: Mapping[str, Climbed]) -> Climbed:
-        """The best network of the backbones that it may train."""
-        able = [one for one in climbed.values() if one.storage == "float32" and one.backbone in self._openers]
-        source = best(able, Limits())
-        assert source is not None, "the first rung is always climbed"
-        return source
 
     def _network(self, opened: Opened, source: Climbed) -> Network:
         network = backbone_network.reopen(opened, self._ground.classes, self._ground.model_file(source.key))
