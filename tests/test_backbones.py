@@ -6,7 +6,7 @@ import pytest
 
 from kramar.config import DEFAULT_BACKBONE
 from kramar.errors import InputError
-from kramar.models.backbones import BACKBONES, Backbone, find, weights_hash
+from kramar.models.backbones import BACKBONES, Backbone, find, suited, weights_hash
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -66,6 +66,17 @@ def test_a_backbone_looks_at_photos_in_any_size() -> None:
     own, finer = find(DEFAULT_BACKBONE), find(f"{DEFAULT_BACKBONE}@288")
     assert finer.resize.size == 288
     assert finer == replace(own, name=finer.name, resize=own.resize.model_copy(update={"size": 288}))
+
+
+def test_small_photos_are_not_blown_up_further_than_pays() -> None:
+    own = find(DEFAULT_BACKBONE)
+    assert suited(own, 28).name == f"{DEFAULT_BACKBONE}@128"
+    assert suited(own, 32).resize.size == 128
+    assert suited(own, 8).resize.size == 96
+    assert suited(own, 56) is own
+    assert suited(own, 0) is own
+    asked = find(f"{DEFAULT_BACKBONE}@160")
+    assert suited(asked, 28) is asked
 
 
 def test_the_weights_hash_is_the_start_of_the_files_sha_256(tmp_path: Path) -> None:

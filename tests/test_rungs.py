@@ -443,18 +443,19 @@ def test_steps_are_written_as_they_were_decided() -> None:
 def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
     ground: Ground, opened: Opened, head: Climbed
 ) -> None:
+    side = median_side([entry.photo for entry in ground.material.parts["train"]])
+
     def keys(config: TrainConfig, some: Opened = opened, **limits: float) -> list[str]:
         changed = replace(ground, limits=Limits(**limits))
         return [planned.rung.key for planned in plan.rungs(changed, config, some, head)]
 
     def finer(some: Opened, budget: float = 600.0, **limits: float) -> str:
-        return plan._finer(replace(ground, limits=Limits(**limits)), TrainConfig(budget=budget), some, head)
+        return plan._finer(replace(ground, limits=Limits(**limits)), TrainConfig(budget=budget), some, head, side)
 
     def at(size: int) -> Opened:
         backbone = replace(BACKBONE, resize=BACKBONE.resize.model_copy(update={"size": size}))
         return replace(opened, backbone=backbone)
 
-    side = median_side([entry.photo for entry in ground.material.parts["train"]])
     rest = ["views", "tail", "tail-efficientnet_lite2", "whole", "distilled", "quantised"]
     assert keys(TrainConfig(), at(side + 32)) == rest
     assert [one.rung.key for one in plan.rungs(ground, TrainConfig(rungs=("head", "tail")), at(48), head)] == rest[1:3]

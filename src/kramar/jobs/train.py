@@ -28,6 +28,7 @@ from kramar.config import (
 from kramar.data import manifest, split
 from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
+from kramar.data.pixels import median_side
 from kramar.errors import DataError, FailedError
 from kramar.evaluation.metrics import score
 from kramar.exporting import onnx_file
@@ -139,7 +140,8 @@ def train(
         if (done := finished(folder, options, gathered.fingerprint)) is not None:
             return done
         run.rooms["data"] = time.monotonic() - started
-        return _Training(source, config, network, gathered, run).finish()
+        side = median_side([entry.photo for entry in gathered.entries])
+        return _Training(source, config, backbones.suited(network, side), gathered, run).finish()
 
 
 class _Training:

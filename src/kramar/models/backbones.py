@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +51,11 @@ class Backbone:
         return path
 
 
+# Photos are enlarged by so much each way at most, to no fewer pixels than the second: beyond it, nothing is told apart
+# better (docs/benchmarks.md).
+ENLARGED, SMALLEST = 4, 96
+
+
 def _lite(number: int, width: int) -> Backbone:
     known = ARCHITECTURES[f"efficientnet_lite{number}"]
     return Backbone(known.name, known.model, known.package, known.weights, known.resize, width, known.mean, known.std)
@@ -80,6 +86,15 @@ def find(name: str) -> Backbone:
     near = difflib.get_close_matches(name, BACKBONES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--backbone: no backbone called {name!r}; {hint}there are {', '.join(BACKBONES)}")
+
+
+def suited(backbone: Backbone, side: int) -> Backbone:
+    """The backbone at a smaller input where photos of this ``side`` (the shorter one, in pixels) would only be blown
+    up: it takes a fraction of the time. One whose size was asked for stays as it is."""
+    size = max(SMALLEST, math.ceil(ENLARGED * side / 32) * 32)
+    if "@" in backbone.name or not side or size >= backbone.resize.size:
+        return backbone
+    return find(f"{backbone.name}@{size}")
 
 
 def weights_hash(path: Path) -> str:

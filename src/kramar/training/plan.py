@@ -38,12 +38,14 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     All that a kill must not change is decided by the budget, not by what is left of it.
     """
     accelerator = device()
-    base = _finer(ground, config, opened, head) or opened.backbone.name
+    side = median_side([entry.photo for entry in ground.material.parts["train"]])
+    base = _finer(ground, config, opened, head, side) or opened.backbone.name
     opener = functools.partial(_opened, base, opened, ground.progress)
     teaches = "distilled" in config.rungs and config.budget >= LARGER_SECONDS
     tails = [Planned(TailRung(ground, accelerator, opener, teaches=teaches))]
     if base.partition("@")[0] != LARGER and backbones.find(LARGER).is_here:
-        larger = functools.partial(_opened, LARGER, opened, ground.progress)
+        name = backbones.suited(backbones.find(LARGER), side).name
+        larger = functools.partial(_opened, name, opened, ground.progress)
         tails.append(
             Planned(TailRung(ground, accelerator, larger, LARGER, teaches=teaches), share=1.5, least=LARGER_SECONDS)
         )
@@ -64,18 +66,18 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     return [planned for rung in config.rungs for planned in known.get(rung, ())]
 
 
-def _finer(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) -> str:
+def _finer(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed, side: int) -> str:
     """The first backbone with a larger input; nothing where a size was asked for, where photos have no more to show,
     and where it would take too long: to train, or for the user's limit."""
-    backbone, photos = opened.backbone, ground.material.parts["train"]
+    backbone, photos = opened.backbone, len(ground.material.parts["train"])
     size = round(FINER * backbone.resize.size / 32) * 32
     longer = (size / backbone.resize.size) ** 2
-    if "@" in backbone.name or median_side([entry.photo for entry in photos]) < backbone.resize.size:
+    if "@" in backbone.name or side < backbone.resize.size:
         return ""
     if ground.limits.latency is not None and head.milliseconds * longer > ground.limits.latency:
         return ""
     a_photo = longer / opened.choice.rates[opened.choice.engine]
-    seconds = len(photos) * a_photo * (FINER_VIEWS / CACHING + FINER_PASSES * STEP)
+    seconds = photos * a_photo * (FINER_VIEWS / CACHING + FINER_PASSES * STEP)
     return f"{backbone.name}@{size}" if seconds <= FINER_SHARE * config.budget else ""
 
 
