@@ -1,13 +1,16 @@
-"""The climb on Grocery: ``python -m benchmarks.climb BUDGET [kramar's options]``, from an empty cache.
+"""A climb from an empty cache: ``python -m benchmarks.climb [grocery|cifar10] BUDGET [kramar's options]``.
 
-``--development`` among the options leaves the test photos out: others stand in for them (benchmarks/development.py).
+``--development`` among the options leaves the test photos out: training photos stand in for them
+(benchmarks/development.py).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from benchmarks import cifar10
 from benchmarks.development import development
 from benchmarks.harness import TABLE, bar, record, run, scratch
 from kramar.config import parse_duration
@@ -15,19 +18,31 @@ from kramar.config import parse_duration
 DEVELOPMENT = "--development"
 
 
+def photos(name: str, folder: Path, *, stand_ins: bool) -> Path:
+    """The table of a dataset."""
+    if name == "grocery":
+        return development(folder) if stand_ins else TABLE
+    val = cifar10.VAL
+    return (
+        cifar10.table(folder, 50_000 - 3 * val, val, 2 * val) if stand_ins else cifar10.table(folder, 50_000 - val, val)
+    )
+
+
 def main(arguments: Sequence[str] = ()) -> None:
     """Climb once, and tell what each rung gave."""
-    budget, *options = arguments or ["10m"]
+    name, *rest = arguments if arguments and arguments[0] in ("grocery", "cifar10") else ("grocery", *arguments)
+    budget, *options = rest or ["10m"]
     folder = scratch("climb")
-    table = TABLE
-    if DEVELOPMENT in options:
+    stand_ins = DEVELOPMENT in options
+    table = photos(name, folder, stand_ins=stand_ins)
+    if stand_ins:
         options.remove(DEVELOPMENT)
-        table = development(folder)
     took = run("train", str(table), "--budget", budget, *options, "--out", str(folder / "run"), cache=folder / "cache")
     found = record(folder / "run")
+    names = {"val": "val", "test": "stand-ins" if stand_ins else "test"}
     for rung in found["ladder"]:
         parts = [
-            f"{part} {rung[f'{part}_accuracy']['value']:.1%} "
+            f"{names[part]} {rung[f'{part}_accuracy']['value']:.1%} "
             f"({rung[f'{part}_accuracy']['low']:.1%} to {rung[f'{part}_accuracy']['high']:.1%})"
             for part in ("val", "test")
             if rung[f"{part}_accuracy"]

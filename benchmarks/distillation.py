@@ -1,7 +1,8 @@
 """Distillation: ``python -m benchmarks.distillation [grocery-weights|grocery-scratch|cifar10]``; all by default.
 
-On Grocery, EfficientNet-Lite0's climbed model teaches SqueezeNet, from weights and from scratch; on CIFAR-10, the
-thesis's own pair: DenseNet-121 teaches SqueezeNet 1.1, both from scratch, on a fixed part of the training photos.
+On Grocery's photos for development (no test photo is read), EfficientNet-Lite0's climbed model teaches SqueezeNet, from
+weights and from scratch; on CIFAR-10, the thesis's own pair: DenseNet-121 teaches SqueezeNet 1.1, both from scratch, on
+a fixed part of the training photos.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import CIFAR10, PROJECT, TABLE, record, run, scratch
+from benchmarks.development import development
+from benchmarks.harness import CIFAR10, PROJECT, record, run, scratch
 
 WEIGHTS = PROJECT.parent / "shared" / "weights"
 GRID = ("--temperature", "1,2,3,5", "--weight", "0,0.1,0.3,0.9", "--seeds", "2")
@@ -73,7 +75,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     folder = scratch("distillation")
     cache = folder / "cache"
     if any(name.startswith("grocery") for name in wanted):
-        run("train", str(TABLE), "--budget", TEACHER_BUDGET, "--out", str(folder / "teacher"), cache=cache)
+        grocery = str(development(folder))
+        run("train", grocery, "--budget", TEACHER_BUDGET, "--out", str(folder / "teacher"), cache=cache)
     for name in wanted:
         print(f"   {name}")
         if name == "cifar10":
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             data, teacher = cifar10(folder / "photos"), "densenet121"
             options = ["--size", str(SIDE), "--start", "scratch", "--temperature", "2,5", "--weight", "0.1,0.3,0.9"]
         else:
-            data, teacher = TABLE, str(folder / "teacher")
+            data, teacher = Path(grocery), str(folder / "teacher")
             options = ["--size", "128", "--start", name.partition("-")[2], *GRID]
         run(
             *("distill", str(data), "--teacher", teacher, "--student", "squeezenet1_1", *options),
