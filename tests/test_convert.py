@@ -63,8 +63,8 @@ def test_the_converted_file_is_one_onnx_file_of_its_own(converted: Converted) ->
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(FailedError, match=r"efficientnet-lite0-.*\.pth: its tensors do not fit tf_efficientnet_lite1"):
-        load_torch(replace(BACKBONE, timm_name="tf_efficientnet_lite1"))
+    with pytest.raises(InputError, match=r"efficientnet-lite0-.*\.pth: its tensors do not fit tf_efficientnet_lite1"):
+        load_torch(replace(BACKBONE, name="efficientnet_lite1", timm_name="tf_efficientnet_lite1"))
 
 
 def test_weights_that_are_not_installed_are_an_input_error() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import timm
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kramar.errors import FailedError
+from kramar.models import architectures, weights
 from kramar.models.backbones import Backbone
 from kramar.models.convert import tap
 from kramar.models.networks import Body
@@ -95,16 +94,11 @@ class FromPixels(nn.Module):
 
 
 def load(backbone: Backbone) -> Staged:
-    """The backbone with its ImageNet weights, in evaluation mode. Raises InputError, FailedError."""
+    """The backbone with its ImageNet weights, in evaluation mode. Raises InputError."""
     network: Any = timm.create_model(backbone.timm_name, pretrained=False, exportable=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Weights only: a pickle from a package must not run code.
-        stored = torch.load(backbone.weights_file(), weights_only=True, map_location="cpu")
-    own = network.state_dict()
-    if [value.shape for value in own.values()] != [value.shape for value in stored.values()]:
-        raise FailedError(f"{backbone.weights_file()}: its tensors do not fit {backbone.timm_name}")
-    network.load_state_dict(dict(zip(own, stored.values(), strict=True)))
+    network.load_state_dict(
+        weights.read(architectures.find(backbone.name), weights.Located("package", backbone.weights_file()))
+    )
     return Staged(network.eval(), backbone.resize.size).eval()
 
 
