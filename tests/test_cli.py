@@ -71,7 +71,8 @@ def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
     assert done.returncode == 0
     accuracy = re.escape(trained.metrics["test"].accuracy.percent())
     assert re.fullmatch(
-        rf"Test accuracy {accuracy}\nModel +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo, float32\n"
+        rf"Test accuracy {accuracy}\n"
+        rf"Model +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo \([\d.]+ in OpenVINO\), float32\n"
         rf"Report +{trained.path}/report\.html\n",
         done.stdout,
     )

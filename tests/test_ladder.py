@@ -171,7 +171,7 @@ def test_a_resumed_climb_repeats_what_was_decided(ground: Ground) -> None:
 
 def test_a_finished_rung_is_not_climbed_again(ground: Ground) -> None:
     log: list[tuple[str, float]] = []
-    ground.leave(rung("tail", 16), np.zeros((0, 2), np.float32))
+    (ground.folder / "tail.json").write_text(rung("tail", 16).model_dump_json(), encoding="utf-8")
     climbed, _, _, _ = climb(ground, [Planned(Scripted("tail", log))], {"tail": Step(do=True)})
     assert climbed == ["tail"]
     assert not log
