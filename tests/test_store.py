@@ -12,7 +12,7 @@ import pytest
 
 from kramar.errors import OutputError
 from kramar.models import store as stores
-from kramar.models.store import FeatureStore, Rates
+from kramar.models.store import FeatureStore, Rates, let_go
 
 WIDTH = 4
 Floats = npt.NDArray[np.float32]
@@ -213,3 +213,20 @@ def test_the_bound_is_model_time_plus_decode_time_a_core(monkeypatch: pytest.Mon
     rates = Rates(features=100.0, bare_model=160.0, decode=400.0)
     assert rates.bound == pytest.approx(1 / (1 / 160 + 1 / 1600))
     assert rates.figures() == {"features": 100.0, "bare_model": 160.0, "decode": 400.0, "bound": rates.bound}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_was_read_of_a_mapped_array_no_longer_counts_as_memory(tmp_path: Path) -> None:
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssFile"))
+
+    path = tmp_path / "rows"
+    np.arange(2_000_000, dtype=np.float32).tofile(path)
+    mapped = np.memmap(path, np.float32, "r")
+    total = mapped.sum()
+    before = resident()
+    let_go(mapped)
+    assert before - resident() > 6_000_000
+    assert mapped.sum() == total
+    let_go(np.zeros(3))

@@ -12,13 +12,14 @@ from kramar.config import cache_folder, cores
 from kramar.data.manifest import Entry, unread
 from kramar.data.pixels import Pixels, in_order, prepare
 from kramar.errors import PhotoError
-from kramar.models.store import RowStore
+from kramar.models.store import RowStore, let_go
 from kramar.progress import Progress
 from kramar.records import LeftOut, ResizeRule
 
 # Squares beyond this many bytes are decoded again each time: a cache of them would crowd a laptop's disk.
 MOST_BYTES = 8 * 10**9
 _COMMIT_EVERY = 256
+_LET_GO_EVERY = 1024
 
 
 class Squares(Protocol):
@@ -38,11 +39,15 @@ class Kept:
 
     def __init__(self, rows: npt.NDArray[np.uint8], places: Sequence[int]) -> None:
         self._rows, self._places = rows, places
+        self._read = 0
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Pixels:
+        self._read += 1
+        if self._read % _LET_GO_EVERY == 0:
+            let_go(self._rows)
         return np.array(self._rows[self._places[index]])
 
 

@@ -9,6 +9,7 @@ store at the same time: each append holds the lock, and takes in what the others
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,16 @@ class RowStore(Generic[Number]):
     def places(self, hashes: Sequence[str]) -> list[int]:
         """Where in ``mapped`` the arrays of photos are that are all in the store."""
         return [self._rows[bytes.fromhex(h)] for h in hashes]
+
+
+def let_go(mapped: npt.NDArray[Any]) -> None:
+    """Give what was read of a memory-mapped array back to the system, where that can be told (Linux, macOS).
+
+    Pages count as this process's memory until then; what is read again comes from the file, or its cache.
+    """
+    mapping = getattr(mapped, "_mmap", None)
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 class FeatureStore(RowStore[np.float32]):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kramar.data.manifest import Entry
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
+from kramar.models.store import let_go
 from kramar.runtime.session import Scores
 from kramar.training.losses import Loss, Target, Taught
 from kramar.training.photos import Shuffled
@@ -23,6 +24,7 @@ from kramar.training.views import Views
 PROBE_SECONDS = 2.0
 _WARM_STEPS = 2
 _TOGETHER = 64
+_LET_GO_EVERY = 64
 # From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
 Targets = Callable[[Sequence[int], Sequence[int]], Target]
 
@@ -106,6 +108,9 @@ class DrawnBatches:
         for step, (_, indices) in enumerate(self._sampler):
             if step == self._steps:
                 return
+            if step % _LET_GO_EVERY == 0:
+                for rows_of_view, _ in self._views:
+                    let_go(rows_of_view)
             shown = [int(drawn[index]) for index in indices]
             rows = [self._views[view][0][self._views[view][1][i]] for view, i in zip(shown, indices, strict=True)]
             inputs = torch.from_numpy(np.stack(rows)).to(self._device)
