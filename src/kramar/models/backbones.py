@@ -51,8 +51,8 @@ class Backbone:
         return path
 
 
-# Photos are enlarged by so much each way at most, to no fewer pixels than the second: beyond it, nothing is told apart
-# better (docs/benchmarks.md).
+# Photos are enlarged by so much each way at most, to no fewer pixels than the second: enlarging adds nothing that could
+# be seen, and costs its square. Both numbers are guesses.
 ENLARGED, SMALLEST = 4, 96
 
 

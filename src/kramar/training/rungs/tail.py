@@ -55,8 +55,8 @@ _FEWEST_A_CLASS = 4
 # Scales of the head to start from, and batches to try them on.
 SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
 # How far from the network before its training to the one after it: a little on the way between them lie networks that
-# do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; docs/benchmarks.md). Validation photos choose it no
-# better, and neither the epoch: the last, of a moving average and a rate that has come to nothing, is the best.
+# do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; benchmarks/tail_choices.py). Few validation photos
+# choose it no better, nor the epoch: the last is of a moving average, and of a rate that has come to nothing.
 PARTWAY = 0.85
 # Of the labels beside a teacher's word.
 LABELS = 0.1
