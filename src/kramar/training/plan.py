@@ -24,7 +24,7 @@ FINER = 1.25
 # It is worth it where there is time for so many views and passes in this share of the budget; a step of a tail takes as
 # long as looking at so many photos.
 FINER_VIEWS, FINER_PASSES, FINER_SHARE, STEP = 5, 7, 0.6, 0.6
-# Seconds of the budget from which training all layers is worth its time.
+# Seconds left after the head from which training all layers is worth its time.
 WHOLE_SECONDS = 1200.0
 # A larger network sees what the first one does not, and can teach it; the same of both.
 LARGER, LARGER_SECONDS = "efficientnet_lite2", 5000.0
