@@ -45,6 +45,14 @@ def test_int8_weights_are_a_scale_a_channel(made: Made, tmp_path: Path) -> None:
     assert bool((np.abs(restored - before[name]).max(axis=(1, 2, 3)) <= 0.5001 * scale[:, 0, 0, 0] + 1e-12).all())
     assert np.abs(levels).max(axis=(1, 2, 3)).min() == 127
     assert before["head.bias"].tolist() == after["head.bias"].tolist()
+    # Embeddings share a large mean: what rounds the last layer's weights moves classes for all photos alike.
+    np.testing.assert_array_equal(after["head.weight.float16"], before["head.weight"].astype(np.float16))
+
+
+def test_the_bytes_of_int8_weights_are_known_before(made: Made, tmp_path: Path) -> None:
+    target = tmp_path / "small.onnx"
+    storage.int8_weights(made.path, target)
+    assert storage.int8_bytes(made.path) == pytest.approx(target.stat().st_size, rel=0.1)
 
 
 @pytest.mark.parametrize("make", [storage.int8_onnxruntime, storage.int8_nncf])

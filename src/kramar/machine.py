@@ -53,19 +53,45 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+class _Ended:
+    """What was held when a child that is known to have ended was at work: with this process, and by itself."""
+
+    def __init__(self) -> None:
+        self.together, self.child = 0, 0
+
+
+_ended = _Ended()
+
+
 def peak_memory() -> int:
-    """Most bytes that this process held, plus the most that one child held; 0 where the system does not say."""
+    """Most bytes that this process and a child held at once; 0 where the system does not say.
+
+    Of children that `child_ended` was not told of, the largest counts as if it had been there at the worst moment.
+    """
+    own, child = _peaks()
+    return max(own, _ended.together) if child == _ended.child else own + child
+
+
+def child_ended() -> None:
+    """The only child has just ended: whatever this process comes to hold later, it will not hold it beside that one."""
+    own, child = _peaks()
+    if child > _ended.child:
+        _ended.together, _ended.child = max(_ended.together, own + child), child
+
+
+def _peaks() -> tuple[int, int]:
+    """The most bytes that this process has held so far, and the most that one child did."""
     if sys.platform == "win32":
-        return 0
+        return 0, 0
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     # On Linux that of a process begins with what its parent held when it started it: a notebook's, for example.
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         own = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-    return unit * (own + children)
+    return unit * own, unit * child
 
 
 @contextlib.contextmanager

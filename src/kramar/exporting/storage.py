@@ -27,34 +27,54 @@ def float16(path: Path, target: Path) -> None:
 
     Runtimes turn the weights back once, when they open the file.
     """
+    _restore(path, target, _as_float16)
 
-    def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
-        from onnx import TensorProto, helper, numpy_helper
 
-        kept = numpy_helper.from_array(weights.astype(np.float16), f"{name}.float16")
-        return [kept], [helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)]
+def int8_bytes(path: Path) -> int:
+    """About what `int8_weights` makes of the model file at ``path``; int8 arithmetic takes a little more."""
+    import onnx
 
-    _restore(path, target, stored)
+    graph = onnx.load(path).graph
+    last, numbers = _last(graph.node), {one.name: int(np.prod(one.dims)) for one in graph.initializer}
+    saved = sum((2 if name in last else 3) * count for name, count in numbers.items() if count >= _LARGE)
+    return path.stat().st_size - saved
+
+
+def _last(nodes: Any) -> set[str]:
+    """What the layer that gives the logits takes."""
+    return {name for node in nodes if "logits" in node.output for name in node.input}
+
+
+def _as_float16(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    kept = numpy_helper.from_array(weights.astype(np.float16), f"{name}.float16")
+    return [kept], [helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)]
 
 
 def int8_weights(path: Path, target: Path) -> None:
     """Write ``path`` to ``target`` with its weights stored as int8, a scale a channel; arithmetic stays float32.
 
-    w is stored as round(w / s) with s = max |w| / 127 of its output channel (Krishnamoorthi 2018, section 2.2).
+    w is stored as round(w / s) with s = max |w| / 127 of its output channel (Krishnamoorthi 2018, section 2.2). The
+    layer that gives the logits is stored as float16: embeddings have a large mean, which all photos share, and on which
+    a rounded weight moves a class's logit for all of them.
     """
-
     import onnx
 
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    last = _last(nodes)
     # Convolutions have their output channels first; so have matrices that are used transposed.
     turned = {
         node.input[1]
-        for node in onnx.load(path, load_external_data=False).graph.node
+        for node in nodes
         if node.op_type == "Gemm" and any(one.name == "transB" and one.i for one in node.attribute)
     }
 
     def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
         from onnx import TensorProto, helper, numpy_helper
 
+        if name in last:
+            return _as_float16(weights, name)
         axis = 0 if weights.ndim == 4 or name in turned else weights.ndim - 1
         others = tuple(place for place in range(weights.ndim) if place != axis)
         scale = np.maximum(np.abs(weights).max(axis=others), 1e-12) / _LEVELS

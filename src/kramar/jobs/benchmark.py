@@ -18,7 +18,7 @@ from kramar.models import architectures as known
 from kramar.models.architectures import ARCHITECTURES, Architecture
 from kramar.progress import Progress, Silent
 from kramar.records import Record
-from kramar.training.answers import TOGETHER
+from kramar.training.answers import together
 from kramar.version import __version__
 
 try:
@@ -197,11 +197,12 @@ class _Run:
             return
         try:
             network = speed.build(architecture, speed.CLASSES, processor)
-            rate = speed.look(network, [noise[index] for index in range(TOGETHER)], speed.PROBE_SECONDS)
+            count = together(architecture.resize.size)
+            rate = speed.look(network, [noise[index] for index in range(count)], speed.PROBE_SECONDS)
             self._add(
                 processor,
                 architecture,
-                TOGETHER,
+                count,
                 **figures,
                 what=speed_file.INFERENCE,
                 covers=speed_file.PHOTO,

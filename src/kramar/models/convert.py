@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kramar import machine
 from kramar.errors import FailedError, MissingExtra
 from kramar.files import make_folder
 from kramar.models.backbones import Backbone
@@ -44,6 +45,7 @@ def convert(backbone: Backbone, path: Path, rate: Path) -> None:
     make_folder(path.parent)
     command = [sys.executable, "-m", "kramar.models.conversion", backbone.name, str(path), str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    machine.child_ended()
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise FailedError(f"converting {backbone.name} to ONNX failed: {last}")

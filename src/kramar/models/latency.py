@@ -1,16 +1,28 @@
-"""How long a model file takes for one photo in OpenVINO, which is another engine than the one that serves it."""
+"""How long model files take for one photo: in the engine that serves them, and in OpenVINO. Several take turns."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-from pathlib import Path
+from collections.abc import Sequence
 
 from kramar.config import cores
+from kramar.errors import ExportError
+from kramar.runtime.model import Model
 from kramar.runtime.session import any_photo, median_milliseconds
 
 
-def in_openvino(path: Path, size: int) -> float | None:
-    """Median milliseconds of one ready photo of ``size`` pixels on all cores; None where OpenVINO is not installed."""
+def in_turns(models: Sequence[Model]) -> list[float]:
+    """Median milliseconds of one ready photo in ONNX Runtime, of models of one input size."""
+    photo = any_photo(models[0].card.resize.size)
+    return median_milliseconds(*(functools.partial(model.scores, photo) for model in models))
+
+
+def in_openvino(models: Sequence[Model]) -> list[float] | None:
+    """The same in OpenVINO, on all cores; None where that is not installed.
+
+    Raises ExportError where it cannot run one of them.
+    """
     if importlib.util.find_spec("openvino") is None:
         return None
     import openvino
@@ -20,6 +32,15 @@ def in_openvino(path: Path, size: int) -> float | None:
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": str(cores()),
     }
-    request = openvino.Core().compile_model(str(path), "CPU", options).create_infer_request()
-    photo = any_photo(size)
-    return median_milliseconds(lambda: request.infer({0: photo}, share_inputs=True))
+    photo = any_photo(models[0].card.resize.size)
+    measured = []
+    for model in models:
+        try:
+            compiled = openvino.Core().compile_model(str(model.path), "CPU", options)
+            request = compiled.create_infer_request()
+            request.infer({0: photo})
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no message").splitlines()[-1]
+            raise ExportError(f"{model.path}: OpenVINO cannot run it ({reason})") from error
+        measured.append(functools.partial(request.infer, {0: photo}, share_inputs=True))
+    return median_milliseconds(*measured)

@@ -16,7 +16,7 @@ from kramar.data.listing import Photo, PhotoFile
 from kramar.data.pixels import Pixels, as_image, in_order, prepare, square
 from kramar.errors import ModelFileError, PhotoError
 from kramar.records import CARD_SCHEMA, ModelCard, Prediction, Ranked, Record
-from kramar.runtime.session import OnnxSession, Scores
+from kramar.runtime.session import OnnxSession, Scores, any_photo, median_milliseconds
 
 # Large enough to keep every core busy (8 photos run within 5% of the best batch), small enough to stay in cache.
 BATCH = 8
@@ -85,7 +85,8 @@ class Model:
 
     def milliseconds(self) -> float:
         """Median time of the model on one ready photo on this machine, decoding excluded."""
-        return self._session.milliseconds(self.card.resize.size, "probabilities")
+        photo = any_photo(self.card.resize.size)
+        return median_milliseconds(lambda: self.scores(photo))[0]
 
     def scores(self, images: Pixels) -> Scores:
         """Calibrated probabilities, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""

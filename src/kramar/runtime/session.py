@@ -60,25 +60,24 @@ class OnnxSession:
         results: list[Scores] = self._session.run(list(outputs), {"images": images})
         return results
 
-    def milliseconds(self, size: int, output: str) -> float:
-        """Median time of one ready photo of ``size`` pixels, decoding excluded."""
-        photo = any_photo(size)
-        return median_milliseconds(lambda: self.run(photo, [output]))
-
 
 def any_photo(size: int) -> Pixels:
     """One ready photo, uint8 ``[1, size, size, 3]``, to measure with: noise, always the same."""
     return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
 
 
-def median_milliseconds(run: Callable[[], object], runs: int = 40) -> float:
-    """Median time of ``run``, without the first quarter of its runs, in which an engine warms up."""
-    times = []
+def median_milliseconds(*measured: Callable[[], object], runs: int = 40) -> list[float]:
+    """Median time of each of ``measured``, without the first quarter of its runs, in which an engine warms up.
+
+    They take turns, so that a machine that slows down does so for all of them.
+    """
+    times: list[list[float]] = [[] for _ in measured]
     for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1000 * median(times[runs // 4 :])
+        for run, own in zip(measured, times, strict=True):
+            start = time.perf_counter()
+            run()
+            own.append(time.perf_counter() - start)
+    return [1000 * median(own[runs // 4 :]) for own in times]
 
 
 def _openable(path: Path) -> Path | bytes:

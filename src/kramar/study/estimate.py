@@ -15,7 +15,7 @@ from kramar.models.squares import roomy
 from kramar.study import speed, trial
 from kramar.study.settings import FROZEN_VIEWS, Setting
 from kramar.training import augment, loop, losses
-from kramar.training.answers import TOGETHER
+from kramar.training.answers import together
 from kramar.training.material import Material
 from kramar.training.photos import PhotoBatches
 
@@ -113,5 +113,6 @@ class Estimator:
         return done / (time.perf_counter() - began)
 
     def _looking(self, setting: Setting, network: Network) -> float:
-        photos = squares.squares(self._material.parts["train"][:TOGETHER], setting.architecture.resize)
+        rule = setting.architecture.resize
+        photos = squares.squares(self._material.parts["train"][: together(rule.size)], rule)
         return speed.look(network, photos, PROBE_SECONDS / 2)

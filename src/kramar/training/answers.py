@@ -11,8 +11,13 @@ from kramar.decisions.calibration import fit_temperature, log_loss
 from kramar.models.squares import Squares
 from kramar.runtime.session import Scores
 
-# Photos a forward pass: enough to keep the cores busy, few enough for any memory.
-TOGETHER = 32
+# Photos a forward pass: enough to keep the cores busy; of large ones fewer, or their first maps take gigabytes.
+_MOST, _PIXELS = 32, 8 * 224**2
+
+
+def together(size: int) -> int:
+    """Photos of ``size`` pixels a side that are looked at in one forward pass."""
+    return max(1, min(_MOST, _PIXELS // size**2))
 
 
 def answer(model: nn.Module, photos: Squares) -> Scores:
@@ -20,8 +25,9 @@ def answer(model: nn.Module, photos: Squares) -> Scores:
     device = next(model.parameters()).device
     found: list[Tensor] = []
     with torch.inference_mode():
-        for first in range(0, len(photos), TOGETHER):
-            batch = np.stack([photos[i] for i in range(first, min(first + TOGETHER, len(photos)))])
+        step = together(len(photos[0])) if len(photos) else 1
+        for first in range(0, len(photos), step):
+            batch = np.stack([photos[i] for i in range(first, min(first + step, len(photos)))])
             found.append(model(torch.from_numpy(batch).to(device)).float().cpu())
     return np.asarray(torch.cat(found).numpy()) if found else np.zeros((0, 1), np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import Field, ValidationError
 
+from kramar.errors import ExportError
 from kramar.evaluation.metrics import score
 from kramar.files import replacing, write_text
 from kramar.models import latency
@@ -159,12 +160,21 @@ class Ground:
             seconds=time.monotonic() - began,
             bytes=path.stat().st_size,
             milliseconds=model.milliseconds(),
-            openvino_milliseconds=latency.in_openvino(path, model.card.resize.size),
+            openvino_milliseconds=next(iter(self.in_openvino([model])), None),
         )
         with replacing(self.folder / f"{climbed.key}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, logits)
         write_text(self.folder / f"{climbed.key}.json", climbed.model_dump_json(indent=1))
         return climbed
+
+    def in_openvino(self, models: Sequence[Model]) -> list[float]:
+        """Milliseconds of each of ``models`` for one photo in OpenVINO; none where it is not there, or, which is said,
+        where it cannot run them: another engine serves them."""
+        try:
+            return latency.in_openvino(models) or []
+        except ExportError as error:
+            self.progress.say(f"Warning: {error}")
+            return []
 
     def done(self, key: str) -> Climbed | None:
         """The rung of an earlier start of this run, if it was finished."""

@@ -24,7 +24,7 @@ from kramar.training.views import Views
 PROBE_SECONDS = 2.0
 _WARM_STEPS = 2
 _TOGETHER = 64
-_LET_GO_EVERY = 64
+_LET_GO_EVERY = 16
 # From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
 Targets = Callable[[Sequence[int], Sequence[int]], Target]
 

@@ -13,7 +13,7 @@ from kramar.models.engines import Opened
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.rungs import student
-from kramar.training.rungs.quantised import SHARES
+from kramar.training.rungs.quantised import copied
 from kramar.training.rungs.student import StudentLearner
 from kramar.training.rungs.tail import RECIPE, TailLearner
 from kramar.training.teacher import Teacher
@@ -36,12 +36,12 @@ class DistilledRung:
         limits = self._ground.limits
         family = architectures.find(self._backbone).family
         sizes = [
-            one.bytes
+            copied(self._ground, one)
             for one in climbed.values()
             if architectures.find(one.backbone).family == family and one.storage == "float32"
         ]
         other = ""
-        if limits.size is not None and min(sizes) * SHARES["int8"] > limits.size:
+        if limits.size is not None and min(sizes) > limits.size:
             found = student.able(limits.size, self._ground.classes)
             if found is None:
                 return Step(do=False, why=f"no architecture fits --max-size {limits.size / 1e6:.2f}MB")

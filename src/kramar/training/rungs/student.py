@@ -41,13 +41,15 @@ _FIXED_SECONDS = 20.0
 def able(size: float | None, classes: int) -> Architecture | None:
     """The first student whose int8 file is at most ``size`` bytes; None where none is that small."""
     found = [architectures.find(name, "--max-size") for name in STUDENTS]
-    small = [one for one in found if size is None or _INT8 * _parameters(one, classes) <= size]
+    small = [one for one in found if size is None or _int8_bytes(one, classes) <= size]
     return next((one for one in small if weights.locate(one) is not None), small[0] if small else None)
 
 
-def _parameters(architecture: Architecture, classes: int) -> int:
+def _int8_bytes(architecture: Architecture, classes: int) -> float:
+    """About what its int8 file takes; the last layer is stored as float16."""
     network = networks.build(architecture, classes, Top(), 0)
-    return sum(parameter.numel() for parameter in network.parameters())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return _INT8 * (parameters + networks.last_layer(network).weight.numel())
 
 
 class StudentLearner:
