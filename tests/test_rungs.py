@@ -466,3 +466,16 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
     # A size that was asked for is the user's word.
     asked = at(48)
     assert finer(replace(asked, backbone=replace(asked.backbone, name="efficientnet_lite0@48"))) == ""
+
+
+def test_a_file_that_openvino_cannot_run_costs_its_figure_and_not_the_run(
+    ground: Ground, head: Climbed, tmp_path: Path
+) -> None:
+    model = Model(ground.model_file(head.key))
+    assert len(ground.in_openvino([model, model])) == 2
+    broken = Model(ground.model_file(head.key))
+    broken.path = tmp_path / "broken.onnx"
+    broken.path.write_bytes(b"no graph")
+    told = Told()
+    assert replace(ground, progress=told).in_openvino([model, broken]) == []
+    assert any("OpenVINO cannot run it" in line and str(broken.path) in line for line in told.said)
