@@ -97,7 +97,7 @@ def study(photos: Photos, name: str, earlier: int) -> None:
     accelerator, backbone = device(), backbones.find(name)
     converted = engines.prepare(backbone, Silent())
     opened = Opened(backbone, converted, engines.choose(backbone, converted, Silent()))
-    body = backbone_network.body_of(backbone_network.start(opened, len(photos.classes)))
+    body = backbone_network.body_of(backbone_network.start(opened.backbone, len(photos.classes)))
     cut = body.joined - earlier
     views = Views(backbone, converted, opened.choice, cut, body.shapes[cut - 1], RECIPE.augment, RECIPE.strength)
     views.fill(photos.judges, [0], Silent())
@@ -106,7 +106,7 @@ def study(photos: Photos, name: str, earlier: int) -> None:
     ends: list[Weights] = []
     answers: list[Scores] = []
     for seed in range(SEEDS):
-        network = backbone_network.start(opened, len(photos.classes), head)
+        network = backbone_network.start(opened.backbone, len(photos.classes), head)
         centre = torch.from_numpy(views.embeddings(photos.train, 0).mean(axis=0))
         learner = Tail(network, cut, centre).to(memory_format=torch.channels_last)
         before = copied(network)

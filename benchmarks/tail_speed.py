@@ -41,7 +41,7 @@ def main() -> None:
     loss = losses.of(tail.RECIPE)
     tails, wholes = [], []
     for _ in range(TURNS):
-        network = backbone_network.start(opened, classes)
+        network = backbone_network.start(opened.backbone, classes)
         network.to(memory_format=torch.channels_last)
         body = backbone_network.body_of(network)
         maps = torch.rand(batch, *body.shapes[body.joined - 1]).contiguous(memory_format=torch.channels_last)
@@ -55,7 +55,7 @@ def main() -> None:
         "at least 3",
         ratio >= 3,
     )
-    body = backbone_network.body_of(backbone_network.start(opened, classes))
+    body = backbone_network.body_of(backbone_network.start(opened.backbone, classes))
     train = [entry for entry in entries if entry.split == "train"][:PHOTOS]
     views = Views(backbone, converted, choice, body.joined, body.shapes[body.joined - 1], "zoom", STRENGTH)
     shares = []

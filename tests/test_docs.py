@@ -52,7 +52,7 @@ def test_python_in_the_readme_runs(
     block: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The rungs above the head have tests of their own.
-    monkeypatch.setattr("kramar.jobs.train._LEAST_SECONDS", 1e9)
+    monkeypatch.setattr("kramar.jobs.train_run._LEAST_SECONDS", 1e9)
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out.count("\n") == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ import torch
 from drawn import Told
 from kramar.config import DEFAULT_BACKBONE, TrainConfig
 from kramar.data.pixels import median_side
-from kramar.exporting import onnx_file
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps
 from kramar.models.engines import Choice, Converted, Opened
@@ -31,11 +31,11 @@ from kramar.training.head import Part, fit_head, fit_taught
 from kramar.training.losses import Taught
 from kramar.training.material import Material
 from kramar.training.recipe import Recipe
-from kramar.training.rungs import distilled, student, whole
+from kramar.training.rungs import student, whole
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import TailLearner, TailRung, go_back, unsure
+from kramar.training.rungs.tail import TailRung, go_back, unsure
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import Growing, WholeRung, smaller
 from kramar.training.tail import Tail, speed, taught
@@ -179,23 +179,21 @@ def test_the_tail_learns_and_its_file_gives_its_answers(ground: Ground, head: Cl
 
 
 def test_plans_fit_into_their_time(ground: Ground, opener: Callable[[], Opened]) -> None:
-    learner = TailLearner(ground, device(), opener)
+    rung = TailRung(ground, device(), opener)
     for seconds in (30.0, 60.0, 200.0):
-        step = learner.plan(seconds)
+        step = rung.plan(seconds, {})
         if step.do:
             assert step.expected <= seconds
             assert step.numbers["views"] >= 1
             assert step.numbers["epochs"] >= 1
-    assert not learner.plan(0.5).do
-    slow = learner.plan(60.0, Asking(1.0))
-    assert not slow.do or slow.numbers["views"] <= learner.plan(60.0).numbers["views"]
+    assert not rung.plan(0.5, {}).do
 
 
 def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:
     rung = WholeRung(ground, device(), BACKBONE.name, opener)
     step = rung.plan(500.0, {"tail": tail})
     assert step.do
-    assert step.models == ["tail"]
+    assert (step.start, step.models) == ("tail", [])
     assert step.expected <= 500
     done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2}}), {"tail": tail})
     before, after = (
@@ -255,27 +253,6 @@ def test_several_teachers_average_their_probabilities(ground: Ground, tail: Clim
     )
 
 
-def test_a_tail_that_teaches_is_not_asked_again(
-    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed
-) -> None:
-    learner, train = TailLearner(ground, device(), opener), ground.material.parts["train"]
-    step = learner.plan(200.0)
-    step = step.model_copy(update={"numbers": {**step.numbers, "views": 2, "epochs": 1}})
-    learner.learn(step, "said", "tail", {"head": head}, teaches=True)
-    teacher = Teacher([ground.model_file("said")], "zoom", 0.8)
-    assert teacher.asking(train).told == 2
-    assert teacher.asking(train).seconds(1) == 0.0
-    assert teacher.asking(train).seconds(2) > 0.0
-    told = Told()
-    remembered = teacher.logits(train, 1, told)
-    assert not [name for name, total, _ in told.stages if total]
-    # What its tail said of the maps is what its file says of the photos.
-    twin = ground.model_file("twin")
-    card = Model(ground.model_file("said")).card.model_copy(update={"rung": "twin"})
-    onnx_file.describe(ground.model_file("said"), card, twin)
-    np.testing.assert_allclose(remembered, Teacher([twin], "zoom", 0.8).logits(train, 1, told), atol=2e-2)
-
-
 def test_who_would_only_mislead_does_not_teach(
     ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed
 ) -> None:
@@ -290,27 +267,59 @@ def test_who_would_only_mislead_does_not_teach(
         better = tail.val.model_copy(update={"accuracy": tail.val.accuracy.model_copy(update={"value": 1.0})})
         climbed[key] = tail.model_copy(update={"key": key, "temperature": 1.0, "val": better})
     assert [one.key for one in rung._teachers(climbed, alike=False)] == ["a", "b"]
+    assert rung._teachers(climbed, alike=True) == []
+    climbed["b"] = climbed["b"].model_copy(update={"backbone": "efficientnet_lite2"})
+    assert [one.key for one in rung._teachers(climbed, alike=True)] == ["a", "b"]
 
 
-def test_the_student_learns_from_those_above_it(
-    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed, monkeypatch: pytest.MonkeyPatch
+def test_a_network_is_taught_by_what_another_knows_too(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, tail: Climbed
 ) -> None:
     rung = DistilledRung(ground, device(), BACKBONE.name, opener)
     nobody = rung.plan(300.0, {"head": head, "tail": tail})
     assert not nobody.do
-    assert "no model is better" in nobody.why
-    assert tail.val is not None
-    sure = tail.val.accuracy.model_copy(update={"value": 1.0})
-    better = tail.val.model_copy(update={"accuracy": sure})
-    larger = tail.model_copy(update={"backbone": "efficientnet_lite2", "val": better})
-    step = rung.plan(300.0, {"head": head, "tail": larger})
-    assert step.do
-    assert step.models == ["tail"]
-    step = step.model_copy(update={"numbers": {**step.numbers, "views": 2, "epochs": 2}})
-    done = rung.climb(step, {"head": head, "tail": larger})
-    assert done.rung == distilled.DistilledRung.rung
-    assert "taught by tail" in done.how
+    assert "no other network knows more" in nobody.why
+    # Of the same network, at another size, and called another kind.
+    other = Climbed.model_validate({**dict(tail), "key": "other", "backbone": f"{BACKBONE.name}@64"})
+    shutil.copyfile(ground.model_file("tail"), ground.model_file("other"))
+    np.save(ground.folder / "other.npy", ground.logits("tail"))
+    climbed = {"head": head, "tail": tail, "other": other}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DistilledRung, "_teachers", lambda _, climbed, alike: [climbed["other"]])
+        step = rung.plan(300.0, climbed)
+    assert (step.do, step.start, step.models) == (True, "tail", ["other"])
+    done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2}}), climbed)
+    assert (
+        done.how == f"all layers of tail, 2 passes over {len(ground.material.parts['train'])} photos, taught by other"
+    )
     assert done.verification.label_differences == 0
+    assert len(done.epochs) == 2
+
+
+def test_a_teacher_says_more_of_mixtures_than_labels_do() -> None:
+    recipe = Recipe(mixup=1.0, label_smoothing=0.0)
+    inputs, truth = torch.rand(4, 3), torch.tensor([0, 1, 2, 0])
+    student = torch.nn.Linear(3, 3)
+
+    def asked(mixed: torch.Tensor) -> torch.Tensor:
+        return (3 * mixed).softmax(dim=1)
+
+    torch.manual_seed(5)
+    found = losses.matching(recipe, asked, 0.25)(student, inputs, truth)
+    torch.manual_seed(5)
+    mixed, other, share = losses.mix(inputs, 1.0, 0.0)
+    log = student(mixed).log_softmax(dim=1)
+    soft = -(asked(mixed) * log).sum(dim=1)
+    hard = -(share * log[range(4), truth] + (1 - share) * log[range(4), truth[other]])
+    torch.testing.assert_close(found, (0.75 * soft + 0.25 * hard).mean())
+
+
+def test_a_teacher_sees_photos_at_its_own_size() -> None:
+    photos = torch.full((2, 48, 48, 3), 200, dtype=torch.uint8)
+    assert whole.at(photos, 48) is photos
+    larger = whole.at(photos, 64)
+    assert larger.shape == (2, 64, 64, 3)
+    assert larger.unique().tolist() == [200.0]
 
 
 def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground, tail: Climbed) -> None:
@@ -344,7 +353,7 @@ def test_a_taught_target_is_the_teacher_s_word_on_the_view_that_is_shown() -> No
 
 
 def test_measuring_speed_leaves_the_weights_alone(opened: Opened) -> None:
-    network = backbone_network.start(opened, 3)
+    network = backbone_network.start(opened.backbone, 3)
     body = backbone_network.body_of(network)
     learner = Tail(network, body.joined)
     before = {name: value.clone() for name, value in learner.state_dict().items()}
@@ -371,7 +380,7 @@ def test_maps_used_least_recently_go_first(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_head_starts_as_sure_as_its_loss_wants_it(opened: Opened) -> None:
-    network = backbone_network.start(opened, 3)
+    network = backbone_network.start(opened.backbone, 3)
     body = backbone_network.body_of(network)
     learner = Tail(network, body.joined)
     layer = last_layer(network)
@@ -399,7 +408,7 @@ def test_a_head_starts_as_sure_as_its_loss_wants_it(opened: Opened) -> None:
 
 
 def test_a_centre_changes_where_learning_starts_and_not_what_is_computed(opened: Opened) -> None:
-    network = backbone_network.start(opened, 3)
+    network = backbone_network.start(opened.backbone, 3)
     body = backbone_network.body_of(network)
     layer = last_layer(network)
     with torch.no_grad():
@@ -415,7 +424,7 @@ def test_a_centre_changes_where_learning_starts_and_not_what_is_computed(opened:
 
 
 def test_the_network_is_left_on_the_way_back(opened: Opened) -> None:
-    network = backbone_network.start(opened, 3)
+    network = backbone_network.start(opened.backbone, 3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     layer = last_layer(network)
     with torch.no_grad():

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from kramar import machine
 from kramar.config import (
     DEFAULT_BACKBONE,
     DEFAULT_BUDGET,
@@ -25,45 +21,14 @@ from kramar.config import (
     parse_rungs,
     parse_size,
 )
-from kramar.data import manifest, split
 from kramar.data.columns import spelt
-from kramar.data.manifest import Entry
 from kramar.data.pixels import median_side
-from kramar.errors import DataError, FailedError
-from kramar.evaluation.metrics import score
-from kramar.exporting import onnx_file
-from kramar.files import make_folder, replacing, write_text
-from kramar.interrupt import gently
-from kramar.jobs.account import Outcome, Thumbnails, account, given_limits, samples, seconds
-from kramar.jobs.card import licence, model_card, source
-from kramar.jobs.gather import Gathered, gather, refuse
-from kramar.jobs.run import Run, RunFolder, finished, name_of, opened
-from kramar.jobs.scores import scored
-from kramar.models import architectures, backbones, engines, features
-from kramar.models.backbones import Backbone
-from kramar.models.engines import Choice, Converted
-from kramar.models.features import Pass, Worker
-from kramar.models.store import FeatureStore
+from kramar.jobs.account import given_limits
+from kramar.jobs.gather import gather
+from kramar.jobs.run import Run, finished, name_of, opened
+from kramar.jobs.train_run import Training
+from kramar.models import backbones
 from kramar.progress import Progress, Silent
-from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
-from kramar.report.page import render
-from kramar.runtime.model import Model
-from kramar.training import ladder
-from kramar.training.budget import affordable, thinned
-from kramar.training.climb import Climbed, Ground, Limits, Step
-from kramar.training.head import Part
-from kramar.training.ladder import Planned
-from kramar.training.material import Material
-from kramar.training.rungs.head import HeadRung
-
-# Of the budget, from which its overshoot is said.
-OVERSHOOT = 1.1
-# What the report takes at the end.
-_FINISH_SECONDS = 4.0
-# With less time left after the head than this, nothing else is begun.
-_LEAST_SECONDS = 20.0
-# The share of the bare model's rate at which a model file scores photos that are decoded beside it.
-_SCORING = 0.8
 
 
 def train(
@@ -141,224 +106,4 @@ def train(
             return done
         run.rooms["data"] = time.monotonic() - started
         side = median_side([entry.photo for entry in gathered.entries])
-        return _Training(source, config, backbones.suited(network, side), gathered, run).finish()
-
-
-class _Training:
-    """One run, from features to report."""
-
-    def __init__(
-        self, source: Path, config: TrainConfig, network: Backbone, gathered: Gathered, run: RunFolder
-    ) -> None:
-        self._source = source
-        self._config = config
-        self._network = network
-        self._gathered = gathered
-        self._run = run
-        self._left_out = list(gathered.left_out)
-        self._warnings = list(gathered.warnings)
-        self._limits = Limits(config.max_size, config.max_latency)
-        self._stopped: Callable[[], bool] = lambda: False
-        self._climbed: Sequence[Climbed] = ()
-
-    def finish(self) -> Run:
-        """Go through the rooms."""
-        run = self._run
-        with run.room("features"):
-            converted = engines.prepare(self._network, run)
-            choice = run.plan.choice
-            if choice is None or not engines.is_installed(choice):
-                choice = engines.choose(self._network, converted, run)
-            run.choose(choice=choice)
-            entries, store, done = self._features(converted, choice)
-        material = Material.of(entries, manifest.require_classes(entries, self._source))
-        parts = {part: _part(material, part, store) for part in split.PARTS}
-        with run.room("train"):
-            climbed, skipped = self._climb(material, converted, choice, parts)
-            chosen = self._chosen(climbed)
-        with run.room("evaluate"):
-            models = run.path / "models"
-            answers = {one.key: scored(one, models, material, parts, run) for one in climbed}
-            metrics = {
-                one.key: {
-                    **({"val": one.val} if one.val else {}),
-                    **({"test": score(answers[one.key]["test"], self._config.seed)} if material.parts["test"] else {}),
-                }
-                for one in climbed
-            }
-        with run.room("export"):
-            card = Model(models / f"{chosen.key}.onnx").card
-            card = card.model_copy(update={"metrics": metrics[chosen.key]})
-            onnx_file.describe(models / f"{chosen.key}.onnx", card, run.path / "model.onnx")
-        outcome = Outcome(
-            entries=entries,
-            left_out=self._left_out,
-            warnings=self._warnings,
-            climbed=climbed,
-            skipped=skipped,
-            chosen=chosen,
-            limits=self._limits,
-            scored=answers,
-            metrics=metrics,
-            card=card,
-            choice=choice,
-            features=done,
-        )
-        with run.room("report"):
-            manifest.write_manifest(entries, run.path / "manifest.parquet")
-            record = account(self._source, self._config, self._gathered, outcome, run)
-            write_text(run.path / "report.html", render(record, samples(entries), Thumbnails(entries)))
-        if run.elapsed > OVERSHOOT * self._config.budget:
-            run.say(f"Warning: took {run.elapsed:.0f}s of a budget of {self._config.budget:g}s; less was not possible")
-        return run.finish(
-            record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
-        )
-
-    def _climb(
-        self, material: Material, converted: Converted, choice: Choice, parts: Mapping[str, Part]
-    ) -> tuple[list[Climbed], list[ladder.Skipped]]:
-        """The rungs that were climbed, the lowest first, and those that were not."""
-        run, config, network = self._run, self._config, self._network
-        scoring = len(material.parts["test"]) / (_SCORING * choice.rates[choice.engine])
-        make_folder(run.path / "models")
-        ground = Ground(
-            folder=run.path / "models",
-            material=material,
-            seed=config.seed,
-            progress=run,
-            left=lambda: config.budget - run.elapsed - _FINISH_SECONDS - len(self._climbed[1:]) * scoring,
-            stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
-            card=self._card(material),
-            cache_size=config.cache_size,
-            limits=self._limits,
-        )
-
-        def climb(rungs: Sequence[Planned], below: Sequence[Climbed]) -> tuple[list[Climbed], list[ladder.Skipped]]:
-            return ladder.climb(
-                ground, rungs, run.plan.steps or {}, lambda steps: run.choose(steps=steps), self._publish, below
-            )
-
-        first, _ = climb(
-            [Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)], ()
-        )
-        rest = config.rungs[1:]
-        if rest and len(run.plan.steps or {}) == 1 and ground.left() < _LEAST_SECONDS:
-            why = f"no time: {max(0.0, ground.left()):.0f} s are left"
-            run.choose(steps={**(run.plan.steps or {}), **{rung: Step(do=False, why=why) for rung in rest}})
-        known = run.plan.steps or {}
-        if all(rung in known and not known[rung].do for rung in rest):
-            return first, [ladder.Skipped(key=rung, rung=rung, why=known[rung].why) for rung in rest]
-        # PyTorch takes seconds to load, and a run that stops at the head does without.
-        from kramar.training import plan
-
-        with gently(self._told) as self._stopped, machine.kept_memory():
-            return climb(plan.rungs(ground, config, engines.Opened(network, converted, choice), first[0]), first)
-
-    def _told(self) -> None:
-        self._run.say("Interrupted: this rung ends here, and the run finishes; once more to stop at once")
-
-    def _publish(self, climbed: Sequence[Climbed]) -> None:
-        """Keep the best so far as a model file that can be used, whatever comes next."""
-        self._climbed = climbed
-        if (chosen := ladder.best(climbed, self._limits)) is not None:
-            _link(self._run.path / "models" / f"{chosen.key}.onnx", self._run.path / "model.onnx")
-
-    def _chosen(self, climbed: Sequence[Climbed]) -> Climbed:
-        chosen = ladder.best(climbed, self._limits)
-        if chosen is None:
-            found = "; ".join(f"{one.key} is {self._limits.excess(one)}" for one in climbed)
-            smallest, fastest = min(one.bytes for one in climbed), min(one.milliseconds for one in climbed)
-            raise FailedError(
-                f"{self._run.path}: no model is within the limits: {found}. "
-                f"The smallest takes {smallest / 1e6:.2f}MB, the fastest {fastest:.1f}ms: ask for that, "
-                "or give more time (--budget) and all rungs (--rungs)"
-            )
-        return chosen
-
-    def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], FeatureStore, Pass]:
-        """The readable entries that the budget has room for, and the store that has their embeddings."""
-        worker = Worker(choice, converted, self._network)
-        folder = features.store_folder(self._network, converted, choice)
-        store = FeatureStore(folder, self._network.width)
-        entries = self._within_budget(store, worker)
-        if self._config.strict:
-            refuse(self._left_out, self._source)
-        done = worker.fill(store, entries, self._run)
-        self._left_out += done.left_out
-        if self._config.strict:
-            refuse(done.left_out, self._source)
-        readable = [entry for entry in entries if entry.hash in store]
-        if not readable:
-            first = done.left_out[0]
-            raise DataError(
-                f"{self._source}: none of the {len(entries)} photos can be read, "
-                f"the first {first.image!r}: {first.detail}"
-            )
-        return readable, store, done
-
-    def _within_budget(self, store: FeatureStore, worker: Worker) -> list[Entry]:
-        entries = self._gathered.entries
-        allowed = self._run.plan.photos
-        if allowed is None:
-            pending = features.missing(store, entries)
-            rate = worker.expected(pending, entries)
-            left = self._config.budget - self._run.elapsed
-            allowed = affordable(entries, len(pending), rate, self._network.width, left)
-            self._run.choose(photos=allowed)
-        if allowed >= len(entries):
-            return entries
-        chosen = thinned(entries, allowed)
-        kept = {id(entry) for entry in chosen}
-        self._left_out += [
-            LeftOut(image=entry.image, kind="over_budget", detail="no time for it in the budget")
-            for entry in entries
-            if id(entry) not in kept
-        ]
-        warning = f"the budget has time for {len(chosen):,} of {len(entries):,} photos; a longer --budget uses all"
-        self._warnings.append(warning)
-        self._run.say(f"Warning: {warning}")
-        return chosen
-
-    def _card(self, material: Material) -> Callable[..., ModelCard]:
-        """How a rung's model file is described."""
-        entries = [entry for some in material.parts.values() for entry in some]
-
-        def card(
-            *, resize: ResizeRule, temperature: float, backbone: str, rung: str, storage: str, val: Metrics | None
-        ) -> ModelCard:
-            known = architectures.find(backbone)
-            return model_card(
-                self._gathered,
-                entries,
-                material.classes,
-                seed=self._config.seed,
-                resize=resize,
-                temperature=temperature,
-                backbone=backbone,
-                rung=rung,
-                storage=storage,
-                metrics={"val": val} if val else {},
-                weights_source=source(known),
-                weights_licence=licence(known),
-            )
-
-        return card
-
-
-def _part(material: Material, part: str, store: FeatureStore) -> Part:
-    entries = material.parts[part]
-    return Part(
-        store.gather([e.hash for e in entries]),
-        np.array(material.truth(part), dtype=np.int64),
-        [e.group for e in entries],
-    )
-
-
-def _link(source: Path, target: Path) -> None:
-    """``target`` becomes the same file as ``source``, or a copy where the file system knows no links."""
-    with replacing(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
+        return Training(source, config, backbones.suited(network, side), gathered, run).finish()

@@ -11,6 +11,7 @@ from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
 from kramar.exporting import onnx_file
 from kramar.models import architectures, networks, squares, staged
+from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import Network, Top, last_layer
@@ -21,10 +22,10 @@ from kramar.training.answers import answer
 from kramar.training.climb import VERIFIED, Ground
 
 
-def start(opened: Opened, classes: int, head: Linear | None = None) -> Network:
+def start(backbone: Backbone, classes: int, head: Linear | None = None) -> Network:
     """The backbone with its ImageNet weights and a head of one layer: ``head``, or zeros."""
-    body = staged.load(opened.backbone)
-    network = Network(body, networks.build_head(body.width, classes, Top()), architectures.find(opened.backbone.name))
+    body = staged.load(backbone)
+    network = Network(body, networks.build_head(body.width, classes, Top()), architectures.find(backbone.name))
     layer = last_layer(network)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(head.weights.T) if head else torch.zeros_like(layer.weight))
@@ -32,9 +33,9 @@ def start(opened: Opened, classes: int, head: Linear | None = None) -> Network:
     return network
 
 
-def reopen(opened: Opened, classes: int, path: Path) -> Network:
+def reopen(backbone: Backbone, classes: int, path: Path) -> Network:
     """The network of a model file that `write` or the head's rung left."""
-    network = start(opened, classes, onnx_file.read_head(path))
+    network = start(backbone, classes, onnx_file.read_head(path))
     stored = onnx_file.read_weights(path, "body.")
     network.body.load_state_dict({name: torch.tensor(value) for name, value in stored.items()}, strict=True)
     return network

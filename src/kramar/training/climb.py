@@ -34,7 +34,8 @@ class Step(Record):
         do: whether it is climbed; ``why`` not, where it is not.
         expected: seconds.
         numbers: what it needs to know: epochs, views, the cut.
-        models: keys of the rungs that it learns from, or copies.
+        start: key of the rung whose network goes on.
+        models: keys of the rungs that it is taught by, or copies.
         student: the architecture that learns, where it is not the first backbone.
     """
 
@@ -42,6 +43,7 @@ class Step(Record):
     why: str = ""
     expected: float = 0.0
     numbers: dict[str, float] = Field(default_factory=dict)
+    start: str = ""
     models: list[str] = Field(default_factory=list)
     student: str = ""
 

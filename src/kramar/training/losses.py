@@ -144,6 +144,25 @@ def of(recipe: Recipe, criterion: Criterion | None = None) -> Loss:
     return mixing if recipe.mixup or recipe.cutmix else plain
 
 
+def matching(recipe: Recipe, asked: Callable[[Tensor], Tensor], labels: float) -> Loss:
+    """Function matching (Beyer et al. 2022): the teacher sees what the student sees, mixtures of photos too.
+
+    So it says something of its own even where it knows the photos by heart. (1 - labels) times the cross-entropy
+    against its probabilities, ``asked`` of inputs, plus ``labels`` times the recipe's own loss.
+    """
+    judged = cross_entropy(recipe.label_smoothing)
+
+    def loss(model: nn.Module, inputs: Tensor, target: Target) -> Tensor:
+        assert isinstance(target, Tensor)
+        mixed, other, share = mix(inputs, recipe.mixup, recipe.cutmix)
+        out = model(mixed)
+        hard = share * judged(out, target) + (1 - share) * judged(out, target[other])
+        soft = functional.cross_entropy(out, asked(mixed), reduction="none")
+        return ((1 - labels) * soft + labels * hard).mean()
+
+    return loss
+
+
 def mix(inputs: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor, Tensor]:
     """``inputs`` ``[B, ...]`` mixed with each other, which with which (``[B]``), and the share each keeps (``[B]``).
 

@@ -41,14 +41,11 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     side = median_side([entry.photo for entry in ground.material.parts["train"]])
     base = _finer(ground, config, opened, head, side) or opened.backbone.name
     opener = functools.partial(_opened, base, opened, ground.progress)
-    teaches = "distilled" in config.rungs and config.budget >= LARGER_SECONDS
-    tails = [Planned(TailRung(ground, accelerator, opener, teaches=teaches))]
+    tails = [Planned(TailRung(ground, accelerator, opener))]
     if base.partition("@")[0] != LARGER and backbones.find(LARGER).is_here:
         name = backbones.suited(backbones.find(LARGER), side).name
         larger = functools.partial(_opened, name, opened, ground.progress)
-        tails.append(
-            Planned(TailRung(ground, accelerator, larger, LARGER, teaches=teaches), share=1.5, least=LARGER_SECONDS)
-        )
+        tails.append(Planned(TailRung(ground, accelerator, larger, LARGER), share=1.5, least=LARGER_SECONDS))
     quantised = QuantisedRung(ground)
     # Where the backbone is too large for the limits, a student is what the run is for.
     needed = ground.limits.size is not None and ground.limits.size < SMALLEST_BACKBONE

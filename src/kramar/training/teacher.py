@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,9 +36,6 @@ class Asking(NamedTuple):
     def seconds(self, view: int) -> float:
         """A photo."""
         return 0.0 if view < self.told else 1 / self.rate
-
-
-NOBODY = Asking(math.inf)
 
 
 class Teacher:
@@ -137,12 +133,6 @@ class Teacher:
                 _commit(store, waiting)
         finally:
             torch.set_num_threads(threads)
-
-
-def remember(file: Path, policy: str, strength: float, number: int, entries: Sequence[Entry], logits: Scores) -> None:
-    """Keep what the model in ``file`` says of a view, logits ``[N, C]``, so that it need not be asked as a teacher."""
-    store = _answers(sha256(file)[:12], policy, strength, number, logits.shape[1])
-    store.append([entry.hash for entry in entries], logits)
 
 
 def _answers(digest: str, policy: str, strength: float, number: int, classes: int) -> RowStore[np.float32]:

@@ -15,7 +15,8 @@ from kramar.training.ladder import best
 from kramar.training.rungs import student
 from kramar.training.rungs.quantised import copied
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import RECIPE, TailLearner
+from kramar.training.rungs.tail import RECIPE
+from kramar.training.rungs.whole import WholeLearner
 from kramar.training.teacher import Teacher
 
 # A model does not teach where the others' log loss without it is at most this share of theirs with it.
@@ -23,13 +24,14 @@ WITHOUT = 0.99
 
 
 class DistilledRung:
-    """The tail of the first backbone, or, where even its int8 file is too large, all of a smaller architecture."""
+    """The best network of the first backbone, taught by what a larger one knows too; or, where even its int8 file is
+    too large, a smaller architecture, taught by the best ones."""
 
     key = rung = "distilled"
 
     def __init__(self, ground: Ground, accelerator: Accelerator, backbone: str, opener: Callable[[], Opened]) -> None:
         self._ground, self._accelerator, self._backbone = ground, accelerator, backbone
-        self._learner = TailLearner(ground, accelerator, opener)
+        self._learner = WholeLearner(ground, accelerator, backbone, opener)
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """Who learns from whom, and how long."""
@@ -40,36 +42,34 @@ class DistilledRung:
             for one in climbed.values()
             if architectures.find(one.backbone).family == family and one.storage == "float32"
         ]
-        other = ""
-        if limits.size is not None and min(sizes) > limits.size:
-            found = student.able(limits.size, self._ground.classes)
-            if found is None:
-                return Step(do=False, why=f"no architecture fits --max-size {limits.size / 1e6:.2f}MB")
-            other = found.name
-        teachers = self._teachers(climbed, alike=not other)
-        if not teachers:
-            return Step(do=False, why="no model is better than the one that would learn")
-        teacher = self._teacher([one.key for one in teachers])
-        learner = StudentLearner(self._ground, self._accelerator, architectures.find(other)) if other else self._learner
-        step = learner.plan(seconds, teacher.asking(self._ground.material.parts["train"]))
-        return step.model_copy(update={"models": [one.key for one in teachers], "student": other})
+        if limits.size is None or min(sizes) <= limits.size:
+            teachers = self._teachers(climbed, alike=True)
+            if not teachers:
+                return Step(do=False, why="no other network knows more than the one that would learn")
+            return self._learner.plan(seconds, climbed, teachers)
+        architecture = student.able(limits.size, self._ground.classes)
+        if architecture is None:
+            return Step(do=False, why=f"no architecture fits --max-size {limits.size / 1e6:.2f}MB")
+        teachers = self._teachers(climbed, alike=False)
+        asking = self._teacher([one.key for one in teachers]).asking(self._ground.material.parts["train"])
+        step = StudentLearner(self._ground, self._accelerator, architecture).plan(seconds, asking)
+        return step.model_copy(update={"models": [one.key for one in teachers], "student": architecture.name})
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Ask, learn, write."""
-        teacher, by = self._teacher(step.models), " and ".join(step.models)
-        if step.student:
-            learner = StudentLearner(self._ground, self._accelerator, architectures.find(step.student))
-            return learner.learn(step, self.key, self.rung, teacher, by)
-        return self._learner.learn(step, self.key, self.rung, climbed, teacher, by)
+        if not step.student:
+            return self._learner.learn(step, self.key, self.rung, climbed)
+        learner = StudentLearner(self._ground, self._accelerator, architectures.find(step.student))
+        return learner.learn(step, self.key, self.rung, self._teacher(step.models), " and ".join(step.models))
 
     def _teacher(self, keys: Sequence[str]) -> Teacher:
         return Teacher([self._ground.model_file(key) for key in keys], RECIPE.augment, RECIPE.strength)
 
     def _teachers(self, climbed: Mapping[str, Climbed], *, alike: bool) -> list[Climbed]:
         """Those of the trained networks that say most together, judged by validation; the frozen one, where that is
-        all there is.
+        best.
 
-        A student that is ``alike`` learns nothing from its own like alone.
+        Nobody for a student that is ``alike``: it learns nothing from its own like alone.
         """
         highest = best(list(climbed.values()), Limits())
         assert highest is not None, "the first rung is always climbed"
@@ -77,8 +77,8 @@ class DistilledRung:
             # Where a frozen network is best, training only made it worse.
             return [] if alike else [highest]
         chosen = self._together([one for one in climbed.values() if one.head is None and one.storage == "float32"])
-        families = [architectures.find(one.backbone).family for one in chosen]
-        return [] if alike and families == [architectures.find(self._backbone).family] else chosen
+        own = architectures.find(self._backbone).family
+        return [] if alike and all(architectures.find(one.backbone).family == own for one in chosen) else chosen
 
     def _together(self, teachers: list[Climbed]) -> list[Climbed]:
         """All but those without whom the others' log loss on validation is lower (after Caruana et al. 2004)."""

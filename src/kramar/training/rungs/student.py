@@ -17,7 +17,7 @@ from kramar.training import loop, losses, taught
 from kramar.training.answers import answer
 from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
 from kramar.training.recipe import Recipe
-from kramar.training.rungs.tail import LABELS
+from kramar.training.rungs.whole import LABELS
 from kramar.training.seeds import derived
 from kramar.training.tail import speed
 from kramar.training.tail import taught as told

@@ -26,8 +26,7 @@ from kramar.training.head import Part, fit_head
 from kramar.training.ladder import best
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
-from kramar.training.tail import DrawnBatches, Tail, labels, map_answers, speed, taught
-from kramar.training.teacher import NOBODY, Asking, Teacher, remember
+from kramar.training.tail import DrawnBatches, Tail, labels, speed
 from kramar.training.views import Views
 
 # Photos are cut out and mirrored only: colour, which TrivialAugment changes, is what tells many goods apart.
@@ -58,56 +57,30 @@ SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
 # do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; benchmarks/tail_choices.py). Few validation photos
 # choose it no better, nor the epoch: the last is of a moving average, and of a rate that has come to nothing.
 PARTWAY = 0.85
-# Of the labels beside a teacher's word.
-LABELS = 0.1
 # Opening the network, writing and verifying the file.
 _FIXED_SECONDS = 8.0
 
 
 class TailRung:
-    """The tail of one backbone, taught by the labels."""
+    """The tail of one backbone: views cached, passes over them, a file."""
 
     rung = "tail"
 
     def __init__(
-        self,
-        ground: Ground,
-        accelerator: Accelerator,
-        opener: Callable[[], Opened],
-        backbone: str = "",
-        *,
-        teaches: bool = False,
+        self, ground: Ground, accelerator: Accelerator, opener: Callable[[], Opened], backbone: str = ""
     ) -> None:
-        """``backbone``: the name of one other than that which the head was fitted on, or nothing; ``teaches``: whether
-        a student may come after it."""
-        self._learner = TailLearner(ground, accelerator, opener)
-        self._teaches = teaches
+        """``opener`` opens the backbone, which takes a minute where it has to be converted first; ``backbone`` is the
+        name of one other than that which the head was fitted on, or nothing."""
+        self._ground, self._accelerator, self._opener = ground, accelerator, opener
         self.key = f"{self.rung}-{backbone}" if backbone else self.rung
-
-    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
-        """Views and passes that ``seconds`` have time for."""
-        del climbed
-        return self._learner.plan(seconds)
-
-    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
-        """Look at views, learn from them, write the file."""
-        return self._learner.learn(step, self.key, self.rung, climbed, teaches=self._teaches)
-
-
-class TailLearner:
-    """What it takes to train the tail of a backbone: views cached, passes over them, a file."""
-
-    def __init__(self, ground: Ground, accelerator: Accelerator, opener: Callable[[], Opened]) -> None:
-        """``opener`` opens the backbone, which takes a minute where it has to be converted first."""
-        self._ground, self._accelerator = ground, accelerator
-        self._opener = opener
 
     @cached_property
     def _opened(self) -> Opened:
         return self._opener()
 
-    def plan(self, seconds: float, asking: Asking = NOBODY) -> Step:
-        """Views and passes that ``seconds`` have time for, those of asking a teacher included."""
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
+        """Views and passes that ``seconds`` have time for."""
+        del climbed
         ground = self._ground
         bare = CACHING * self._opened.choice.rates[self._opened.choice.engine]
         body, rate = self._speed()
@@ -116,7 +89,7 @@ class TailLearner:
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
         rows = int(ground.cache_size / views.bytes) - min(HEAD_VAL, counts["val"])
         spare = seconds - fixed
-        least_each = 1 / bare + asking.seconds(0) + FEWEST_PASSES / rate
+        least_each = 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
         if photos < min(counts["train"], _FEWEST_A_CLASS * ground.classes):
             if rows < counts["train"]:
@@ -133,7 +106,7 @@ class TailLearner:
         # Time goes to passes, and to as many views as they are worth.
         looking, count, epochs = 0.0, 0, 0
         for view in range(max(1, min(MOST_VIEWS, rows // photos))):
-            more = looking + len(views.missing(train, view)) / bare + photos * asking.seconds(view)
+            more = looking + len(views.missing(train, view)) / bare
             passes = int(min(most, (spare - more) / cost))
             if count and (passes * an_epoch < SHOWN * (view + 1) * photos and more > looking):
                 break
@@ -152,7 +125,7 @@ class TailLearner:
 
     def _speed(self) -> tuple[Staged, float]:
         """The body, and photos a second of steps beyond its cut."""
-        network = backbone_network.start(self._opened, self._ground.classes)
+        network = backbone_network.start(self._opened.backbone, self._ground.classes)
         body = backbone_network.body_of(network)
         device = self._accelerator.device
         learner = Tail(network, body.joined).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -161,27 +134,14 @@ class TailLearner:
         channels_last = inputs.contiguous(memory_format=torch.channels_last)
         return body, speed(learner, channels_last, target, losses.of(RECIPE))
 
-    def learn(
-        self,
-        step: Step,
-        key: str,
-        rung: str,
-        climbed: Mapping[str, Climbed],
-        teacher: Teacher | None = None,
-        by: str = "",
-        *,
-        teaches: bool = False,
-    ) -> Climbed:
-        """Look at views, learn from them (and from what ``teacher``, called ``by``, says of them), write the file.
-
-        One that ``teaches`` then says of all views what it has learnt, while their maps are there.
-        """
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        """Look at views, learn from them, write the file."""
         ground, opened, numbers = self._ground, self._opened, step.numbers
         device = self._accelerator.device
         began = time.monotonic()
         train = some(ground.material.parts["train"], int(numbers["photos"]))
         val = some(ground.material.known("val"), HEAD_VAL)
-        body = backbone_network.body_of(backbone_network.start(opened, ground.classes))
+        body = backbone_network.body_of(backbone_network.start(opened.backbone, ground.classes))
         cut, count = int(numbers["cut"]), int(numbers["views"])
         views = self._views(body, cut)
         with maps.room_for(views.name, views.bytes * (len(train) * count + len(val)), int(ground.cache_size)):
@@ -189,21 +149,17 @@ class TailLearner:
             rate = views.fill(train, range(count), ground.progress, ground.stopped)
             if rate:
                 ground.progress.say(f"Cached {count} views of {len(train):,} photos, {rate:.0f} views/s")
-            truth = ground.material.numbers(train)
-            targets, loss = labels(truth, device), losses.of(RECIPE)
-            if teacher is not None:
-                asked = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
-                targets, loss = taught(truth, asked, device), losses.of(RECIPE, losses.hinton(1.0, LABELS))
+            loss = losses.of(RECIPE)
             heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
             head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
-            network = backbone_network.start(opened, ground.classes, head)
+            network = backbone_network.start(opened.backbone, ground.classes, head)
             centre = torch.from_numpy(views.embeddings(train, 0).mean(axis=0))
             learner = Tail(network, cut, centre).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             before = {name: value.clone() for name, value in network.state_dict().items()}
-            checkpoint = ground.folder / f"{key}.training.safetensors"
+            checkpoint = ground.folder / f"{self.key}.training.safetensors"
             batches = DrawnBatches(
                 [views.maps(train, view) for view in range(count)],
-                targets,
+                labels(ground.material.numbers(train), device),
                 batch=RECIPE.batch,
                 seed=derived(ground.seed, 3),
                 accelerator=self._accelerator,
@@ -226,15 +182,14 @@ class TailLearner:
             go_back(network, before, PARTWAY)
             learner.settle()
             network.to(memory_format=torch.channels_last)
-            logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
-            for view in range(count if teaches else 0):
-                said = map_answers(learner, views, train, view)
-                remember(ground.model_file(key), views.policy, views.strength, view, train, said)
+            logits, temperature, metrics, verification = backbone_network.write(
+                ground, opened, network, self.key, self.rung
+            )
         learnt = Learnt(
-            key=key,
-            rung=rung,
+            key=self.key,
+            rung=self.rung,
             backbone=opened.backbone.name,
-            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{by and f', taught by {by}'}",
+            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos",
             expected=step.expected,
             temperature=temperature,
             val=metrics,

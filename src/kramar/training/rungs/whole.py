@@ -1,16 +1,17 @@
-"""Rung 4: all of the best network, trained further on photos that are changed anew each time."""
+"""Rung 4, and 5 for a network that stays as it is: all layers, trained further on photos that are changed anew."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn import functional
 
-from kramar.models import squares
+from kramar.models import backbones, squares
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
@@ -18,7 +19,7 @@ from kramar.training import backbone_network, loop, losses
 from kramar.training.augment import POLICIES
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
-from kramar.training.losses import Target
+from kramar.training.losses import Loss, Target
 from kramar.training.photos import PhotoBatches
 from kramar.training.recipe import Recipe
 from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, go_back
@@ -42,6 +43,8 @@ MOST_EPOCHS, FEWEST_EPOCHS = 80, 2
 # How far from the network before this training to the one after it (`rungs.tail.PARTWAY`): 82.6% at this share against
 # 82.0% at 0.85 and 81.3% at the end, on photos from other places (n = 972).
 PARTWAY = 0.7
+# Of the labels beside what teachers say.
+LABELS = 0.1
 # The first part of the epochs sees smaller photos, which cost half (Howard et al. 2018; Tan and Le 2021, section 4).
 SMALLER, SMALLER_PART = 0.75, 0.4
 _FIXED_SECONDS = 8.0
@@ -53,22 +56,38 @@ class WholeRung:
     key = rung = "whole"
 
     def __init__(self, ground: Ground, accelerator: Accelerator, backbone: str, opener: Callable[[], Opened]) -> None:
-        self._ground, self._accelerator, self._backbone, self._opener = ground, accelerator, backbone, opener
+        self._learner = WholeLearner(ground, accelerator, backbone, opener)
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """As many epochs as there is time for."""
+        return self._learner.plan(seconds, climbed)
+
+    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+        """Train, write the file."""
+        return self._learner.learn(step, self.key, self.rung, climbed)
+
+
+class WholeLearner:
+    """What it takes to train all layers of a network further, by the labels, or by what others say of its photos."""
+
+    def __init__(self, ground: Ground, accelerator: Accelerator, backbone: str, opener: Callable[[], Opened]) -> None:
+        self._ground, self._accelerator, self._backbone, self._opener = ground, accelerator, backbone, opener
+
+    def plan(self, seconds: float, climbed: Mapping[str, Climbed], teachers: Sequence[Climbed] = ()) -> Step:
+        """As many epochs as there is time for, those who teach asked in each step."""
         ground = self._ground
         source = best([one for one in climbed.values() if one.backbone == self._backbone], Limits())
         if source is None:
             return Step(do=False, why=f"no network of {self._backbone} was trained before it")
         opened = self._opener()
-        network = self._network(opened, source)
-        size = opened.backbone.resize.size
-        rates = [self._rate(network, side) for side in (smaller(size), size)]
+        network, loss = self._network(source), self._loss(teachers)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
         photos = min(counts["train"], EPOCH_PHOTOS)
-        an_epoch = photos * (SMALLER_PART / rates[0] + (1 - SMALLER_PART) / rates[1])
+        # What ten epochs cost tells what one does on average.
+        sizes = _sizes(opened.backbone.resize.size, 10, taught=bool(teachers))
+        rates = {size: self._rate(network, size, loss) for size in set(sizes)}
+        an_epoch = photos * sum(1 / rates[size] for size in sizes) / len(sizes)
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
         epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
@@ -76,24 +95,29 @@ class WholeRung:
             return Step(
                 do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             )
-        return Step(do=True, expected=fixed + epochs * an_epoch, numbers={"epochs": epochs}, models=[source.key])
+        return Step(
+            do=True,
+            expected=fixed + epochs * an_epoch,
+            numbers={"epochs": epochs},
+            start=source.key,
+            models=[one.key for one in teachers],
+        )
 
-    def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+    def learn(self, step: Step, key: str, rung: str, climbed: Mapping[str, Climbed]) -> Climbed:
         """Train, write the file."""
         ground, accelerator = self._ground, self._accelerator
         began = time.monotonic()
-        source = climbed[step.models[0]]
+        source, teachers = climbed[step.start], [climbed[one] for one in step.models]
         opened = self._opener()
-        network = self._network(opened, source)
+        network = self._network(source)
         body = backbone_network.body_of(network)
         train = ground.material.parts["train"]
         rule = opened.backbone.resize
         for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
             squares.keep(entries, needed, ground.progress)
-        epochs = int(step.numbers["epochs"])
-        sizes = [smaller(rule.size)] * round(SMALLER_PART * epochs) + [rule.size] * epochs
+        sizes = _sizes(rule.size, int(step.numbers["epochs"]), taught=bool(teachers))
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        checkpoint = ground.folder / f"{self.key}.training.safetensors"
+        checkpoint = ground.folder / f"{key}.training.safetensors"
         done = loop.fit(
             network,
             Growing(
@@ -108,15 +132,15 @@ class WholeRung:
                         seed=derived(ground.seed, 6),
                         accelerator=accelerator,
                     )
-                    for size in set(sizes[:epochs])
+                    for size in set(sizes)
                 },
-                sizes[:epochs],
+                sizes,
                 EPOCH_PHOTOS // RECIPE.batch,
             ),
             loop.unjudged,
-            replace(RECIPE, epochs=epochs),
+            replace(RECIPE, epochs=len(sizes)),
             seed=derived(ground.seed, 7),
-            loss=losses.of(RECIPE),
+            loss=self._loss(teachers),
             accelerator=accelerator,
             progress=ground.progress,
             checkpoint=checkpoint,
@@ -124,14 +148,13 @@ class WholeRung:
             stopped=ground.stopped,
         )
         go_back(network, before, PARTWAY)
-        logits, temperature, metrics, verification = backbone_network.write(
-            ground, opened, network, self.key, self.rung
-        )
+        logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
+        by = f", taught by {' and '.join(step.models)}" if teachers else ""
         learnt = Learnt(
-            key=self.key,
-            rung=self.rung,
+            key=key,
+            rung=rung,
             backbone=opened.backbone.name,
-            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos",
+            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos{by}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,
@@ -141,16 +164,48 @@ class WholeRung:
         checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
 
-    def _network(self, opened: Opened, source: Climbed) -> Network:
-        network = backbone_network.reopen(opened, self._ground.classes, self._ground.model_file(source.key))
+    def _network(self, one: Climbed) -> Network:
+        backbone, path = backbones.find(one.backbone), self._ground.model_file(one.key)
+        network = backbone_network.reopen(backbone, self._ground.classes, path)
         return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _rate(self, network: Network, size: int) -> float:
+    def _loss(self, teachers: Sequence[Climbed]) -> Loss:
+        if not teachers:
+            return losses.of(RECIPE)
+        opened = [
+            (self._network(one).eval(), backbones.find(one.backbone).resize.size, one.temperature) for one in teachers
+        ]
+
+        def asked(pixels: Tensor) -> Tensor:
+            with torch.no_grad():
+                said = [
+                    (network(at(pixels, size)) / temperature).softmax(dim=1) for network, size, temperature in opened
+                ]
+            return torch.stack(said).mean(dim=0)
+
+        return losses.matching(RECIPE, asked, LABELS)
+
+    def _rate(self, network: Network, size: int, loss: Loss) -> float:
         """Photos a second of its steps at this size."""
         device = self._accelerator.device
         images = torch.zeros(RECIPE.batch, size, size, 3, dtype=torch.uint8, device=device)
         target = torch.arange(RECIPE.batch, device=device) % self._ground.classes
-        return speed(network, images, target, losses.of(RECIPE))
+        return speed(network, images, target, loss)
+
+
+def at(pixels: Tensor, size: int) -> Tensor:
+    """Photos ``[B, S, S, 3]`` at another size; as they are, if it is theirs."""
+    if pixels.shape[1] == size:
+        return pixels
+    first = pixels.permute(0, 3, 1, 2).float()
+    resized = functional.interpolate(first, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return resized.permute(0, 2, 3, 1)
+
+
+def _sizes(size: int, epochs: int, *, taught: bool) -> list[int]:
+    """Of each epoch's photos. A teacher, which knows photos of its own size, sees no smaller ones."""
+    first = 0 if taught else round(SMALLER_PART * epochs)
+    return [smaller(size)] * first + [size] * (epochs - first)
 
 
 def smaller(size: int) -> int:
