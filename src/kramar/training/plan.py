@@ -24,7 +24,7 @@ FINER = 1.25
 # It is worth it where there is time for so many views and passes in this share of the budget; a step of a tail takes as
 # long as looking at so many photos.
 FINER_VIEWS, FINER_PASSES, FINER_SHARE, STEP = 5, 7, 0.6, 0.6
-# Seconds left after the head from which training all layers is worth its time.
+# Seconds left after the head from which training all layers is worth more than the same time for the tail.
 WHOLE_SECONDS = 1200.0
 # A larger network sees what the first one does not, and can teach it; the same of both.
 LARGER, LARGER_SECONDS = "efficientnet_lite2", 5000.0
@@ -46,13 +46,14 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
         name = backbones.suited(backbones.find(LARGER), side).name
         larger = functools.partial(_opened, name, opened, ground.progress)
         tails.append(Planned(TailRung(ground, accelerator, larger, LARGER), share=1.5, least=LARGER_SECONDS))
+    worthwhile = WHOLE_SECONDS if "tail" in config.rungs else 0.0
     quantised = QuantisedRung(ground)
     # Where the backbone is too large for the limits, a student is what the run is for.
     needed = ground.limits.size is not None and ground.limits.size < SMALLEST_BACKBONE
     known = {
         "views": [Planned(ViewsRung(ground, opener), share=0.35)],
         "tail": tails,
-        "whole": [Planned(WholeRung(ground, accelerator, base, opener), share=4.0, least=WHOLE_SECONDS)],
+        "whole": [Planned(WholeRung(ground, accelerator, base, opener), share=4.0, least=worthwhile)],
         "distilled": [
             Planned(
                 DistilledRung(ground, accelerator, base, opener), share=2.0, least=0.0 if needed else LARGER_SECONDS

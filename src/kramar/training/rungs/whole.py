@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from kramar.models import backbones, squares
+from kramar.models import architectures, backbones, squares
+from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
@@ -76,11 +77,16 @@ class WholeLearner:
     def plan(self, seconds: float, climbed: Mapping[str, Climbed], teachers: Sequence[Climbed] = ()) -> Step:
         """As many epochs as there is time for, those who teach asked in each step."""
         ground = self._ground
-        source = best([one for one in climbed.values() if one.backbone == self._backbone], Limits())
+        own = [one for one in climbed.values() if one.backbone == self._backbone]
+        # At another input size its layers are the same.
+        family = architectures.find(self._backbone).family
+        source = best(
+            own or [one for one in climbed.values() if architectures.find(one.backbone).family == family], Limits()
+        )
         if source is None:
             return Step(do=False, why=f"no network of {self._backbone} was trained before it")
         opened = self._opener()
-        network, loss = self._network(source), self._loss(teachers)
+        network, loss = self._network(opened.backbone, source), self._loss(teachers)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
         photos = min(counts["train"], EPOCH_PHOTOS)
@@ -109,7 +115,7 @@ class WholeLearner:
         began = time.monotonic()
         source, teachers = climbed[step.start], [climbed[one] for one in step.models]
         opened = self._opener()
-        network = self._network(source)
+        network = self._network(opened.backbone, source)
         body = backbone_network.body_of(network)
         train = ground.material.parts["train"]
         rule = opened.backbone.resize
@@ -164,16 +170,16 @@ class WholeLearner:
         checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
 
-    def _network(self, one: Climbed) -> Network:
-        backbone, path = backbones.find(one.backbone), self._ground.model_file(one.key)
-        network = backbone_network.reopen(backbone, self._ground.classes, path)
+    def _network(self, backbone: Backbone, one: Climbed) -> Network:
+        network = backbone_network.reopen(backbone, self._ground.classes, self._ground.model_file(one.key))
         return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _loss(self, teachers: Sequence[Climbed]) -> Loss:
         if not teachers:
             return losses.of(RECIPE)
+        networks = [(backbones.find(one.backbone), one) for one in teachers]
         opened = [
-            (self._network(one).eval(), backbones.find(one.backbone).resize.size, one.temperature) for one in teachers
+            (self._network(backbone, one).eval(), backbone.resize.size, one.temperature) for backbone, one in networks
         ]
 
         def asked(pixels: Tensor) -> Tensor:
