@@ -34,12 +34,13 @@ from kramar.training.answers import calibrated
 from kramar.training.device import device
 from kramar.training.head import Part, fit_head
 from kramar.training.rungs.tail import RECIPE, go_back, unsure
-from kramar.training.tail import DrawnBatches, Tail, labels, map_answers
+from kramar.training.tail import DrawnBatches, Tail, labels
 from kramar.training.views import Views
 
 NETWORKS = (DEFAULT_BACKBONE, f"{DEFAULT_BACKBONE}@288", "efficientnet_lite2", f"{DEFAULT_BACKBONE}:1")
 VIEWS, EPOCHS, SEEDS = 6, 8, 3
 SHARES = (0.85, 0.7, 0.5)
+TOGETHER = 64
 
 Weights = dict[str, Tensor]
 
@@ -80,6 +81,18 @@ class Listener:
         photos = self._photos
         self.said.append(map_answers(model, self._views, photos.judges, 0))
         self.losses.append(calibrated(self.said[-1][: photos.val], photos.truth[: photos.val])[0])
+
+
+def map_answers(model: nn.Module, views: Views, entries: Sequence[Entry], view: int) -> Scores:
+    """Logits ``[N, C]`` of a tail in evaluation mode, of a view of photos whose maps are in the cache."""
+    rows, places = views.maps(entries, view)
+    device = next(model.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for first in range(0, len(places), TOGETHER):
+            some = torch.from_numpy(np.array(rows[places[first : first + TOGETHER]])).to(device)
+            found.append(model(some.float().permute(0, 3, 1, 2)).cpu())
+    return np.asarray(torch.cat(found).float().numpy())
 
 
 def main(arguments: Sequence[str] = ()) -> None:

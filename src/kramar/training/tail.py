@@ -12,18 +12,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from kramar.data.manifest import Entry
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
 from kramar.models.store import let_go
 from kramar.runtime.session import Scores
 from kramar.training.losses import Loss, Target, Taught
 from kramar.training.photos import Shuffled
-from kramar.training.views import Views
 
 PROBE_SECONDS = 2.0
 _WARM_STEPS = 2
-_TOGETHER = 64
 _LET_GO_EVERY = 16
 # From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
 Targets = Callable[[Sequence[int], Sequence[int]], Target]
@@ -130,18 +127,6 @@ def taught(truth: Sequence[int], said: Sequence[Scores], device: torch.device) -
     known = torch.tensor(truth, device=device)
     logits = torch.from_numpy(np.stack(said)).to(device)
     return lambda indices, views: Taught(known[list(indices)], logits[list(views), list(indices)])
-
-
-def map_answers(model: nn.Module, views: Views, entries: Sequence[Entry], view: int) -> Scores:
-    """Logits ``[N, C]`` of a tail in evaluation mode, of a view of photos whose maps are in the cache."""
-    rows, places = views.maps(entries, view)
-    device = next(model.parameters()).device
-    found = []
-    with torch.inference_mode():
-        for first in range(0, len(places), _TOGETHER):
-            some = torch.from_numpy(np.array(rows[places[first : first + _TOGETHER]])).to(device)
-            found.append(model(some.float().permute(0, 3, 1, 2)).cpu())
-    return np.asarray(torch.cat(found).float().numpy())
 
 
 def speed(learner: nn.Module, inputs: Tensor, target: Target, loss: Loss, seconds: float | None = None) -> float:
