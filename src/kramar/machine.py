@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import os
 import platform
 import sys
@@ -53,30 +54,28 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-class _Ended:
-    """What was held when a child that is known to have ended was at work: with this process, and by itself."""
+class _Beside:
+    """The most bytes that this process and a child of it held together."""
 
     def __init__(self) -> None:
-        self.together, self.child = 0, 0
+        self.bytes = 0
 
 
-_ended = _Ended()
+_beside = _Beside()
 
 
 def peak_memory() -> int:
-    """Most bytes that this process and a child held at once; 0 where the system does not say.
+    """Most bytes that this process held, with a child that `child_ended` was told of where that was there; 0 where the
+    system does not say.
 
-    Of children that `child_ended` was not told of, the largest counts as if it had been there at the worst moment.
+    Other children are not counted: Linux has those that were started and ended at once as large as who started them.
     """
-    own, child = _peaks()
-    return max(own, _ended.together) if child == _ended.child else own + child
+    return max(_peaks()[0], _beside.bytes)
 
 
 def child_ended() -> None:
-    """The only child has just ended: whatever this process comes to hold later, it will not hold it beside that one."""
-    own, child = _peaks()
-    if child > _ended.child:
-        _ended.together, _ended.child = max(_ended.together, own + child), child
+    """A large child has just ended: whatever this process comes to hold later, it will not hold it beside that one."""
+    _beside.bytes = max(_beside.bytes, sum(_peaks()))
 
 
 def _peaks() -> tuple[int, int]:
@@ -120,6 +119,13 @@ def kept_memory() -> Iterator[None]:
                 for option, value in _GIVE_BACK.items():
                     libc.mallopt(option, value)
                 libc.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, also where `kept_memory` keeps it: other work asks for other blocks."""
+    gc.collect()
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
 
 
 @functools.cache

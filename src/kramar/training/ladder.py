@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kramar import machine
 from kramar.records import Record
 from kramar.training.climb import Climbed, EndedError, Ground, Limits, Rung, Step
 
@@ -88,6 +89,7 @@ def climb(
                 continue
             found = f"{done.val.accuracy.percent()} on validation" if done.val else "no validation photos"
             ground.progress.say(f"Rung {rung.key}: {found}, in {done.seconds:.0f} s ({done.how})")
+        machine.give_back()
         climbed[rung.key] = done
         publish(list(climbed.values()))
     return list(climbed.values()), skipped
