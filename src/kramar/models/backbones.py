@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from kramar.errors import InputError
 from kramar.files import sha256
 from kramar.models import architectures
-from kramar.models.architectures import ARCHITECTURES, HALF
+from kramar.models.architectures import ARCHITECTURES, BLOCKS, HALF, Architecture
 from kramar.models.weights import in_package
 from kramar.records import ResizeRule
 
@@ -39,6 +41,11 @@ class Backbone:
     licence: str = "Apache-2.0"
 
     @property
+    def file_name(self) -> str:
+        """The name as a part of names of files and folders, which takes no colon everywhere."""
+        return self.name.replace(":", "-")
+
+    @property
     def is_here(self) -> bool:
         """Whether its weights are installed."""
         return in_package(self.package, self.weights) is not None
@@ -56,33 +63,49 @@ class Backbone:
 ENLARGED, SMALLEST = 4, 96
 
 
-def _lite(number: int, width: int) -> Backbone:
-    known = ARCHITECTURES[f"efficientnet_lite{number}"]
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """EfficientNet's stem and stages: blocks in each, channels of its maps, how often their side was halved."""
+
+    blocks: tuple[int, ...]
+    channels: tuple[int, ...]
+    halved: tuple[int, ...] = (1, 1, 2, 3, 4, 4, 5, 5)
+    top: int = 1280
+
+    def width(self, blocks: int) -> int:
+        """Numbers in an embedding after so many blocks: the channels of all maps of the last size."""
+        last = next(place for place, end in enumerate(itertools.accumulate(self.blocks)) if end >= blocks)
+        joined = sum(self.channels[place] for place in range(last + 1) if self.halved[place] == self.halved[last])
+        return joined + (self.top if blocks == sum(self.blocks) else 0)
+
+
+_STAGES = {
+    "efficientnet_lite0": _Stages((0, 1, 2, 2, 3, 3, 4, 1), (32, 16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite1": _Stages((0, 1, 3, 3, 4, 4, 5, 1), (32, 16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite2": _Stages((0, 1, 3, 3, 4, 4, 5, 1), (32, 16, 24, 48, 88, 120, 208, 352)),
+}
+# With fewer, there would be no stage before the last ones.
+_FEWEST_BLOCKS = 2
+
+
+def _backbone(known: Architecture) -> Backbone:
+    blocks = int(known.options[BLOCKS])
+    if blocks < _FEWEST_BLOCKS:
+        raise InputError(f"--backbone: {known.name} is too short; expected {BLOCKS} from {_FEWEST_BLOCKS} on")
+    width = _STAGES[known.family].width(blocks)
     return Backbone(known.name, known.model, known.package, known.weights, known.resize, width, known.mean, known.std)
 
 
-BACKBONES = {
-    backbone.name: backbone
-    for backbone in (
-        _lite(0, 192 + 320 + 1280),
-        _lite(1, 192 + 320 + 1280),
-        _lite(2, 208 + 352 + 1280),
-    )
-}
+BACKBONES = {name: _backbone(ARCHITECTURES[name]) for name in _STAGES}
 
 
 def find(name: str) -> Backbone:
-    """The backbone called ``name``, ``@PIXELS`` for another input size than its own.
+    """The backbone called ``name``: ``:blocks=12`` for its first blocks alone, ``@PIXELS`` for another input size.
 
     Raises InputError, with the nearest names, for an unknown one.
     """
-    known, at, _ = name.partition("@")
-    if known in BACKBONES:
-        return (
-            replace(BACKBONES[known], name=name, resize=architectures.find(name, "--backbone").resize)
-            if at
-            else BACKBONES[known]
-        )
+    if re.split("[:@]", name)[0] in BACKBONES:
+        return _backbone(architectures.find(name, "--backbone"))
     near = difflib.get_close_matches(name, BACKBONES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--backbone: no backbone called {name!r}; {hint}there are {', '.join(BACKBONES)}")

@@ -221,7 +221,8 @@ class Opened:
 def prepare(backbone: Backbone, progress: Progress) -> Converted:
     """The backbone's ONNX file, converted on first use. Raises InputError where its weights are not installed."""
     weights = weights_hash(backbone.weights_file())
-    path = cache_folder() / "backbones" / f"{backbone.name}-{GRAPH}-{weights}-{backbone.resize.size}px.onnx"
+    name = f"{backbone.file_name}-{GRAPH}-{weights}-{backbone.resize.size}px.onnx"
+    path = cache_folder() / "backbones" / name
     if not path.is_file():
         progress.say(f"Converting {backbone.name} to ONNX (about 20 s, once)")
         convert(backbone, path, _torch_rate(path))

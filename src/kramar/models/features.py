@@ -49,7 +49,7 @@ class Pass:
 def store_folder(backbone: Backbone, converted: Converted, choice: Choice) -> Path:
     """The folder of the store whose name holds everything that an embedding depends on but the photo."""
     parts = (
-        backbone.name,
+        backbone.file_name,
         converted.graph,
         converted.weights,
         backbone.resize.key,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kramar.errors import FailedError, InputError
-from kramar.models.architectures import Architecture
+from kramar.models.architectures import ARCHITECTURES, BLOCKS, Architecture
 from kramar.models.convnet import ConvNet
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -185,7 +185,25 @@ def build_body(architecture: Architecture, classes: int, *, auxiliary: bool = Fa
     create: Any = timm.create_model
     if auxiliary and architecture.model == "inception_v3":
         return _Inception(create("inception_v3", num_classes=classes, aux_logits=True))
-    return _Timm(create(architecture.model, num_classes=0), architecture.resize.size)
+    model = create(architecture.model, num_classes=0)
+    shorten(model, architecture)
+    return _Timm(model, architecture.resize.size)
+
+
+def shorten(model: Any, architecture: Architecture) -> None:
+    """Leave the first blocks of timm's ``model``, where the architecture asks for fewer than there are."""
+    left = architecture.options.get(BLOCKS)
+    if left is None or left == ARCHITECTURES[architecture.family].options[BLOCKS]:
+        return
+    stages = []
+    for stage in model.blocks:
+        stages.append(nn.Sequential(*list(stage)[: int(left)]))
+        left -= len(stages[-1])
+        if not left:
+            break
+    model.blocks = nn.Sequential(*stages)
+    # What leads to ImageNet's classes comes after all of them.
+    model.conv_head, model.bn2 = nn.Identity(), nn.Identity()
 
 
 def build_head(width: int, classes: int, top: Top) -> nn.Sequential:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kramar.models import architectures, weights
+from kramar.models import architectures, networks, weights
 from kramar.models.backbones import Backbone
 from kramar.models.convert import tap
 from kramar.models.networks import Body
@@ -29,8 +29,9 @@ class Staged(Body):
         super().__init__()
         fold(model)
         stem = nn.Sequential(model.conv_stem, model.bn1)
-        top = nn.Sequential(model.conv_head, model.bn2)
-        self.stages = nn.ModuleList([stem, *model.blocks, top])
+        # A network that was cut short has none.
+        top = [] if isinstance(model.conv_head, nn.Identity) else [nn.Sequential(model.conv_head, model.bn2)]
+        self.stages = nn.ModuleList([stem, *model.blocks, *top])
         with torch.no_grad():
             maps = self.maps(torch.zeros(1, 3, size, size), 0)
         # The last stages before the ImageNet head know what it forgets; all maps of its resolution go along.
@@ -95,10 +96,10 @@ class FromPixels(nn.Module):
 
 def load(backbone: Backbone) -> Staged:
     """The backbone with its ImageNet weights, in evaluation mode. Raises InputError."""
+    architecture = architectures.find(backbone.name, "--backbone")
     network: Any = timm.create_model(backbone.timm_name, pretrained=False, exportable=True)
-    network.load_state_dict(
-        weights.read(architectures.find(backbone.name), weights.Located("package", backbone.weights_file()))
-    )
+    network.load_state_dict(weights.read(architecture, weights.Located("package", backbone.weights_file())))
+    networks.shorten(network, architecture)
     return Staged(network.eval(), backbone.resize.size).eval()
 
 
