@@ -1,4 +1,4 @@
-"""How long model files take for one photo: in the engine that serves them, and in OpenVINO. Several take turns."""
+"""How long model files take for one photo in OpenVINO, which is another engine than the one that serves them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from kramar.runtime.model import Model
 from kramar.runtime.session import any_photo, median_milliseconds
 
 
-def in_turns(models: Sequence[Model]) -> list[float]:
-    """Median milliseconds of one ready photo in ONNX Runtime, of models of one input size."""
-    photo = any_photo(models[0].card.resize.size)
-    return median_milliseconds(*(functools.partial(model.scores, photo) for model in models))
-
-
 def in_openvino(models: Sequence[Model]) -> list[float] | None:
-    """The same in OpenVINO, on all cores; None where that is not installed.
+    """Median milliseconds of one ready photo on all cores, of models of one input size, which take turns; None where
+    OpenVINO is not installed.
 
     Raises ExportError where it cannot run one of them.
     """

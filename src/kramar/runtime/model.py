@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -85,8 +86,7 @@ class Model:
 
     def milliseconds(self) -> float:
         """Median time of the model on one ready photo on this machine, decoding excluded."""
-        photo = any_photo(self.card.resize.size)
-        return median_milliseconds(lambda: self.scores(photo))[0]
+        return in_turns([self])[0]
 
     def scores(self, images: Pixels) -> Scores:
         """Calibrated probabilities, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""
@@ -173,3 +173,9 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
             batch = []
     if batch:
         yield batch
+
+
+def in_turns(models: Sequence[Model]) -> list[float]:
+    """Median milliseconds of one ready photo, of models of one input size, which take turns."""
+    photo = any_photo(models[0].card.resize.size)
+    return median_milliseconds(*(functools.partial(model.scores, photo) for model in models))

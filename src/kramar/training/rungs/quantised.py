@@ -17,10 +17,10 @@ from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
 from kramar.files import replacing
-from kramar.models import latency, squares
+from kramar.models import squares
 from kramar.models.squares import Squares
 from kramar.records import Estimate, Verification
-from kramar.runtime.model import Model
+from kramar.runtime.model import Model, in_turns
 from kramar.runtime.session import Scores
 from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
@@ -169,7 +169,7 @@ class QuantisedRung:
     ) -> Copy:
         ground, model = self._ground, Model(path)
         found = _probabilities(model, photos)
-        own, its = latency.in_turns([model, source])
+        own, its = in_turns([model, source])
         same = found.argmax(axis=1) == expected.argmax(axis=1)
         val = [entry for entry in entries if entry.split == "val"]
         lost = None
