@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from kramar.errors import ExportError
@@ -17,7 +18,10 @@ def weights_bytes(path: Path) -> int:
     return sum(len(tensor.raw_data) for tensor in onnx.load(path).graph.initializer)
 
 
-@pytest.mark.parametrize(("make", "share", "close"), [(storage.float16, 0.52, 5e-3), (storage.int8_weights, 0.3, 0.2)])
+@pytest.mark.parametrize(
+    ("make", "share", "close"),
+    [(storage.float16, 0.52, 5e-3), (storage.int8_weights, 0.3, 0.2), (storage.int4_weights, 0.2, 1.0)],
+)
 def test_weights_are_stored_smaller_and_give_nearly_the_same(
     make: Callable[[Path, Path], None], share: float, close: float, made: Made, tmp_path: Path
 ) -> None:
@@ -47,6 +51,39 @@ def test_int8_weights_are_a_scale_a_channel(made: Made, tmp_path: Path) -> None:
     assert before["head.bias"].tolist() == after["head.bias"].tolist()
     # Embeddings share a large mean: what rounds the last layer's weights moves classes for all photos alike.
     np.testing.assert_array_equal(after["head.weight.float16"], before["head.weight"].astype(np.float16))
+
+
+def coarse(path: Path, target: Path) -> None:
+    """The model file with weights of pointwise convolutions that are a few whole numbers of a step a channel."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if storage.pointwise(tensor.dims):
+            weights = onnx.numpy_helper.to_array(tensor)
+            # Not all channels reach the seventh step.
+            step = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / np.float32(5 + len(weights) % 3)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.rint(weights / step) * step, tensor.name))
+    onnx.save(model, target)
+
+
+def test_weights_of_four_bits_lose_nothing_of_few_whole_numbers(made: Made, tmp_path: Path) -> None:
+    learnt, target = tmp_path / "learnt.onnx", tmp_path / "small.onnx"
+    coarse(made.path, learnt)
+    storage.int4_weights(learnt, target)
+    assert target.stat().st_size < 0.2 * learnt.stat().st_size
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(learnt).graph.initializer}
+    whole = onnx.load(target)
+    # What the graph makes of each, as any runtime would.
+    names = [name for name, value in before.items() if storage.pointwise(value.shape)]
+    assert len(names) > 20
+    del whole.graph.output[:]
+    whole.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, before[name].shape) for name in names
+    )
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(names, {"images": made.images[:1]})
+    for name, value in zip(names, found, strict=True):
+        np.testing.assert_allclose(value, before[name], rtol=1e-5, atol=1e-7)
+    assert Model(target).card == Model(made.path).card
 
 
 def test_the_bytes_of_int8_weights_are_known_before(made: Made, tmp_path: Path) -> None:

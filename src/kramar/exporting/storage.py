@@ -19,7 +19,10 @@ from kramar.errors import ExportError, MissingExtra
 
 # Smaller tensors than this are biases and constants: their bytes do not matter, their precision may.
 _LARGE = 1024
-_LEVELS = 127
+# Whole numbers on each side of zero that a weight of eight bits, or of four, takes.
+_LEVELS, FEW_LEVELS = 127, 7
+# A number is a whole one within this: float32 rounds.
+_WHOLE = 1e-3
 
 
 def float16(path: Path, target: Path) -> None:
@@ -38,6 +41,23 @@ def int8_bytes(path: Path) -> int:
     last, numbers = _last(graph.node), {one.name: int(np.prod(one.dims)) for one in graph.initializer}
     saved = sum((2 if name in last else 3) * count for name, count in numbers.items() if count >= _LARGE)
     return path.stat().st_size - saved
+
+
+def pointwise(shape: Sequence[int]) -> bool:
+    """Whether weights of this shape are those of a convolution that looks at one pixel: most of a network's are."""
+    return len(shape) == 4 and shape[1] > 1 and tuple(shape[2:]) == (1, 1)
+
+
+def _steps(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Each output channel's step ``[O, 1, 1, 1]``: the largest of which its weights are at most seven whole numbers;
+    where they are not whole, a seventh of the largest."""
+    reach = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), 1e-12)
+    steps = reach / FEW_LEVELS
+    for levels in range(FEW_LEVELS, 0, -1):
+        step = reach / levels
+        whole = (np.abs(weights / step - np.rint(weights / step)) < _WHOLE).all(axis=(1, 2, 3), keepdims=True)
+        steps = np.where(whole, step, steps)
+    return np.asarray(steps, np.float32)
 
 
 def _last(nodes: Any) -> set[str]:
@@ -59,6 +79,18 @@ def int8_weights(path: Path, target: Path) -> None:
     layer that gives the logits is stored as float16: embeddings have a large mean, which all photos share, and on which
     a rounded weight moves a class's logit for all of them.
     """
+    _whole_numbers(path, target, few=False)
+
+
+def int4_weights(path: Path, target: Path) -> None:
+    """As `int8_weights`, and those of pointwise convolutions as four bits, two in a byte.
+
+    It loses nothing of weights that are such whole numbers already (`training.compress`), and much of others.
+    """
+    _whole_numbers(path, target, few=True)
+
+
+def _whole_numbers(path: Path, target: Path, *, few: bool) -> None:
     import onnx
 
     nodes = onnx.load(path, load_external_data=False).graph.node
@@ -75,6 +107,8 @@ def int8_weights(path: Path, target: Path) -> None:
 
         if name in last:
             return _as_float16(weights, name)
+        if few and pointwise(weights.shape) and weights.size % 2 == 0:
+            return _as_int4(weights, name)
         axis = 0 if weights.ndim == 4 or name in turned else weights.ndim - 1
         others = tuple(place for place in range(weights.ndim) if place != axis)
         scale = np.maximum(np.abs(weights).max(axis=others), 1e-12) / _LEVELS
@@ -90,6 +124,37 @@ def int8_weights(path: Path, target: Path) -> None:
         return kept, [whole, scaled]
 
     _restore(path, target, stored)
+
+
+def _as_int4(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
+    """With arithmetic that any runtime knows: one that has four bits as a type is not everywhere."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    steps = _steps(weights)
+    levels = (np.clip(np.rint(weights / steps), -FEW_LEVELS, FEW_LEVELS) + 8).astype(np.uint8).reshape(2, -1)
+    constants = {
+        "int4": 16 * levels[0] + levels[1],
+        "scale": steps,
+        "shape": np.array(weights.shape, np.int64),
+        "sixteen": np.float32(16),
+        "eight": np.float32(8),
+    }
+    kept = [numpy_helper.from_array(np.asarray(value), f"{name}.{key}") for key, value in constants.items()]
+    nodes = [
+        helper.make_node(kind, [f"{name}.{one}" for one in taken], [f"{name}.{given}" if given else name], **options)
+        for kind, taken, given, options in (
+            ("Cast", ["int4"], "pairs", {"to": TensorProto.FLOAT}),
+            ("Div", ["pairs", "sixteen"], "shifted", {}),
+            ("Floor", ["shifted"], "first", {}),
+            ("Mul", ["first", "sixteen"], "high", {}),
+            ("Sub", ["pairs", "high"], "second", {}),
+            ("Concat", ["first", "second"], "both", {"axis": 0}),
+            ("Sub", ["both", "eight"], "levels", {}),
+            ("Reshape", ["levels", "shape"], "shaped", {}),
+            ("Mul", ["shaped", "scale"], "", {}),
+        )
+    ]
+    return kept, nodes
 
 
 def _restore(path: Path, target: Path, stored: Any) -> None:

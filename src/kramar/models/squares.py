@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,16 +35,16 @@ class Squares(Protocol):
 
 
 class Kept:
-    """Squares in the cache."""
+    """Squares in the cache, or maps."""
 
-    def __init__(self, rows: npt.NDArray[np.uint8], places: Sequence[int]) -> None:
+    def __init__(self, rows: npt.NDArray[Any], places: Sequence[int]) -> None:
         self._rows, self._places = rows, places
         self._read = 0
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> Pixels:
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
         self._read += 1
         if self._read % _LET_GO_EVERY == 0:
             let_go(self._rows)

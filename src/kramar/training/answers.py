@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,13 +24,17 @@ def together(size: int) -> int:
 
 def answer(model: nn.Module, photos: Squares) -> Scores:
     """Logits, float32 ``[N, C]``, of ``model``, which is in evaluation mode."""
-    device = next(model.parameters()).device
+    return said(model, next(model.parameters()).device, photos)
+
+
+def said(asked: Callable[[Tensor], Tensor], device: torch.device, photos: Squares) -> Scores:
+    """What ``asked`` gives of photos, or of maps, float32 ``[N, D]``; ``[0, 1]`` of none."""
     found: list[Tensor] = []
     with torch.inference_mode():
         step = together(len(photos[0])) if len(photos) else 1
         for first in range(0, len(photos), step):
             batch = np.stack([photos[i] for i in range(first, min(first + step, len(photos)))])
-            found.append(model(torch.from_numpy(batch).to(device)).float().cpu())
+            found.append(asked(torch.from_numpy(batch).to(device)).float().cpu())
     return np.asarray(torch.cat(found).numpy()) if found else np.zeros((0, 1), np.float32)
 
 

@@ -9,14 +9,15 @@ import torch
 
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
-from kramar.exporting import onnx_file
+from kramar.exporting import network_file, onnx_file
 from kramar.models import architectures, networks, squares, staged
+from kramar.models.architectures import Architecture
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import Network, Top, last_layer
 from kramar.models.staged import Staged
-from kramar.records import Metrics, Verification
+from kramar.records import Metrics, ResizeRule, Verification
 from kramar.runtime.session import Scores
 from kramar.training.answers import answer
 from kramar.training.climb import VERIFIED, Ground
@@ -55,15 +56,9 @@ def write(
 
     Returns its validation logits ``[N, C]``, its temperature, its metrics and the verification. Raises ExportError.
     """
-    network.eval()
     rule = opened.backbone.resize
-    logits = answer(network, squares.squares(ground.material.parts["val"], rule))
+    logits, proof, source = _said(ground, network, rule)
     temperature, metrics = ground.judged(logits)
-    proof: list[Entry] = ground.material.parts["val"]
-    source = logits
-    if not proof:
-        proof = ground.material.parts["train"][:VERIFIED]
-        source = answer(network, squares.squares(proof, rule))
     layer = last_layer(network)
     head = Linear(np.ascontiguousarray(layer.weight.detach().cpu().numpy().T), layer.bias.detach().cpu().numpy().copy())
     weights = {f"body.{name}": value.detach().cpu().numpy() for name, value in network.body.named_parameters()}
@@ -86,3 +81,33 @@ def write(
         weights=weights,
     )
     return logits, temperature, metrics, verification
+
+
+def export(
+    ground: Ground, network: Network, architecture: Architecture, path: Path, rung: str
+) -> tuple[Scores, float, Metrics | None, Verification]:
+    """As `write`, to ``path``, for a network of whatever layout. Raises ExportError."""
+    logits, proof, source = _said(ground, network, architecture.resize)
+    temperature, metrics = ground.judged(logits)
+    card = ground.card(
+        resize=architecture.resize,
+        temperature=temperature,
+        backbone=architecture.name,
+        rung=rung,
+        storage="float32",
+        val=metrics,
+    )
+    photos = [entry.photo for entry in proof]
+    return logits, temperature, metrics, network_file.write(network, card, path, photos, source, ground.progress)
+
+
+def _said(ground: Ground, network: Network, rule: ResizeRule) -> tuple[Scores, list[Entry], Scores]:
+    """Logits of the validation photos, ``[N, C]``, and the photos that a file is verified on, with theirs."""
+    network.eval()
+    val = ground.material.parts["val"]
+    logits = answer(network, squares.squares(val, rule))
+    if val:
+        return logits, val, logits
+    proof = ground.material.parts["train"][:VERIFIED]
+    squares.keep(proof, rule, ground.progress)
+    return np.zeros((0, ground.classes), np.float32), proof, answer(network, squares.squares(proof, rule))

@@ -27,8 +27,7 @@ def affordable(entries: Sequence[Entry], pending: int, rate: float, width: int, 
     """
     classes = len({entry.label for entry in entries})
     parts = Counter(entry.split for entry in entries)
-    fit = parts["train"] * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
-    whole = fit + parts["val"] / rate + pending / rate / FEATURES_SHARE
+    whole = fit_seconds(parts["train"], width, classes) + parts["val"] / rate + pending / rate / FEATURES_SHARE
     share = max(0.0, seconds_left - _OVERHEAD_SECONDS) / whole if whole else 1.0
     in_time = min(len(entries), int(share * len(entries)))
     if in_time < min(_FEWEST_A_CLASS * classes, len(entries)):
@@ -37,6 +36,11 @@ def affordable(entries: Sequence[Entry], pending: int, rate: float, width: int, 
             f"{rate:.3g} photos/s; all of them take about {whole + _OVERHEAD_SECONDS:.0f}s"
         )
     return in_time
+
+
+def fit_seconds(photos: int, width: int, classes: int) -> float:
+    """About what it takes to fit a head on embeddings."""
+    return photos * width * classes * 2 * _FIT_PASSES / _FIT_FLOPS
 
 
 def thinned(entries: Sequence[Entry], allowed: int) -> list[Entry]:
@@ -50,3 +54,8 @@ def thinned(entries: Sequence[Entry], allowed: int) -> list[Entry]:
         places.sort(key=lambda place: entries[place].hash)
         chosen += places[: max(1, round(share * len(places)))]
     return [entries[place] for place in sorted(chosen)]
+
+
+def some(entries: list[Entry], most: int) -> list[Entry]:
+    """About ``most`` of the entries, the same share of each class; all, if there are no more."""
+    return thinned(entries, most) if most < len(entries) else entries

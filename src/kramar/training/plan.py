@@ -13,7 +13,7 @@ from kramar.training.climb import Climbed, Ground
 from kramar.training.device import device
 from kramar.training.ladder import Planned
 from kramar.training.rungs.distilled import DistilledRung
-from kramar.training.rungs.quantised import QuantisedRung
+from kramar.training.rungs.quantised import QuantisedRung, copied, room
 from kramar.training.rungs.tail import CACHING, TailRung
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import WholeRung
@@ -28,8 +28,6 @@ FINER_VIEWS, FINER_PASSES, FINER_SHARE, STEP = 5, 7, 0.6, 0.6
 WHOLE_SECONDS = 1200.0
 # A larger network sees what the first one does not, and can teach it; the same of both.
 LARGER, LARGER_SECONDS = "efficientnet_lite2", 5000.0
-# Bytes of the smallest backbone's int8 file, without its head.
-SMALLEST_BACKBONE = 3.5e6
 
 
 def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) -> list[Planned]:
@@ -48,8 +46,11 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
         tails.append(Planned(TailRung(ground, accelerator, larger, LARGER), share=1.5, least=LARGER_SECONDS))
     worthwhile = WHOLE_SECONDS if "tail" in config.rungs else 0.0
     quantised = QuantisedRung(ground)
-    # Where the backbone is too large for the limits, a student is what the run is for.
-    needed = ground.limits.size is not None and ground.limits.size < SMALLEST_BACKBONE
+    longer = (backbones.find(base).resize.size / opened.backbone.resize.size) ** 2
+    narrowed = ground.limits.size is not None and copied(ground, head) > ground.limits.size
+    # Where no copy of the backbone can be small enough, a student is what the run is for.
+    needed = narrowed and room(ground, base) is None
+    reserve = quantised.seconds(longer * head.milliseconds, narrowed=narrowed)
     known = {
         "views": [Planned(ViewsRung(ground, opener), share=0.35)],
         "tail": tails,
@@ -59,7 +60,7 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
                 DistilledRung(ground, accelerator, base, opener), share=2.0, least=0.0 if needed else LARGER_SECONDS
             )
         ],
-        "quantised": [Planned(quantised, share=0.0, reserve=quantised.seconds)],
+        "quantised": [Planned(quantised, share=0.0, reserve=reserve)],
     }
     return [planned for rung in config.rungs for planned in known.get(rung, ())]
 

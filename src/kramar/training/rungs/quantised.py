@@ -17,29 +17,37 @@ from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
 from kramar.files import replacing
-from kramar.models import squares
+from kramar.models import architectures, backbones, squares
+from kramar.models.backbones import BACKBONES
 from kramar.models.squares import Squares
 from kramar.records import Estimate, Verification
 from kramar.runtime.model import Model, in_turns
 from kramar.runtime.session import Scores
+from kramar.training import backbone_network, compress, heads
+from kramar.training.budget import some
 from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
-from kramar.training.rungs.tail import some
+from kramar.training.rungs.whole import RECIPE
 
 # A copy may stand for its source when its labels agree on this share of photos, and validation shows no larger loss.
 AGREEMENT, MOST_LOST = 0.98, 0.005
 # Photos that both are compared on: all validation photos, and training photos up to so many in all.
 COMPARED = 1200
-# Training photos that activations' ranges are measured on.
-CALIBRATED = 128
+# Training photos that activations' ranges are measured on, and those that fewer channels are fitted to.
+CALIBRATED, NARROWED_ON = 128, 256
 # What scales and their nodes add to the bytes of int8 weights: 1.04 times in EfficientNet-Lite0.
 _SCALES = 1.05
 # Faster arithmetic is preferred to exact weights only where it is faster by so much.
 WORTH = 1.1
 _TOGETHER = 8
-_SECONDS_A_PHOTO = 0.007
+# The source and three copies of it look at all that they are compared on.
+_LOOKS = 4
 _FIXED_SECONDS = 10.0
 _CONTROLLED_SECONDS = 240.0
+# Fewer channels, weights of four bits and the file; numbers in an embedding, about, to which a head is fitted.
+_NARROWING_SECONDS, _WIDTH = 60.0, 1800
+# How, the storage, and what makes a file of another.
+Way = tuple[str, str, Callable[[Path, Path], None]]
 # Accuracy control: so many of the first convolutions stay as they are, until enough labels are kept.
 EXACT = (0, 8, 20)
 
@@ -77,39 +85,51 @@ class Copy:
 
 
 class QuantisedRung:
-    """int8 arithmetic where that keeps the labels, int8 weights or float16 weights where it does not."""
+    """int8 arithmetic where that keeps the labels, int8 weights or float16 weights where it does not; where none of
+    them is small enough, weights of four bits and fewer channels."""
 
     key = rung = "quantised"
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
 
-    @property
-    def seconds(self) -> float:
-        """What it takes, without NNCF, and the scoring of test photos."""
+    def seconds(self, milliseconds: float, *, narrowed: bool) -> float:
+        """What it takes for a source of so many milliseconds a photo, the scoring of test photos included, but without
+        NNCF."""
         parts = {part: len(entries) for part, entries in self._ground.material.parts.items()}
-        photos = 4 * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
-        return _FIXED_SECONDS + photos * _SECONDS_A_PHOTO
+        photos = _LOOKS * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
+        seconds = _FIXED_SECONDS + photos * milliseconds / 1000
+        if narrowed:
+            # PyTorch takes about twice as long.
+            rate = 1000 / (2 * milliseconds)
+            seconds += _NARROWING_SECONDS + heads.refit_seconds(parts["train"], rate, _WIDTH, self._ground.classes)
+        return seconds
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """It is made of the best model whose copy can be within the limits."""
-        source = self._source(climbed)
-        expected = self.seconds
+        source, share = self._source(climbed)
+        expected = self.seconds(source.milliseconds, narrowed=share is not None)
         if expected > seconds:
             return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
-        controlled = expected + _CONTROLLED_SECONDS <= seconds
+        controlled = share is None and expected + _CONTROLLED_SECONDS <= seconds
         return Step(
             do=True,
             expected=expected + controlled * _CONTROLLED_SECONDS,
-            numbers={"controlled": float(controlled)},
+            numbers={"share": share} if share is not None else {"controlled": float(controlled)},
             models=[source.key],
         )
 
-    def _source(self, climbed: Mapping[str, Climbed]) -> Climbed:
-        """The most accurate model whose copy will be small enough; the smallest, where none will."""
+    def _source(self, climbed: Mapping[str, Climbed]) -> tuple[Climbed, float | None]:
+        """The most accurate model whose copy will be small enough, or else of all networks, and the share of channels
+        that is to be left of that one; the smallest, where none would be."""
         size = self._ground.limits.size
         able = [one for one in climbed.values() if size is None or copied(self._ground, one) <= size]
-        return best(able, Limits()) or min(climbed.values(), key=lambda one: one.bytes)
+        if (found := best(able, Limits())) is not None:
+            return found, None
+        networks = [one for one in climbed.values() if architectures.find(one.backbone).family in BACKBONES]
+        if (found := best(networks, Limits())) is not None and (share := room(self._ground, found.backbone)):
+            return found, share
+        return min(climbed.values(), key=lambda one: one.bytes), None
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Make copies, compare them with their source, keep one."""
@@ -122,16 +142,11 @@ class QuantisedRung:
         expected = _probabilities(model, photos)
         training = squares.squares(ground.material.parts["train"], model.card.resize)
         calibration = [training[i] for i in range(0, len(training), max(1, len(training) // CALIBRATED))][:CALIBRATED]
-        exact = EXACT if step.numbers["controlled"] else EXACT[:1]
-        ways: list[tuple[str, str, Callable[[Path, Path], None]]] = [
-            (_named("int8 by ONNX Runtime", first), "int8", partial(_static, calibration, first)) for first in exact
-        ]
-        if step.numbers["controlled"]:
-            ways += [(_named("int8 by NNCF", first), "int8", partial(_nncf, calibration, first)) for first in exact]
-        ways += [
-            ("int8 weights, float32 arithmetic", "int8", storage.int8_weights),
-            ("float16 weights, float32 arithmetic", "float16", storage.float16),
-        ]
+        share = step.numbers.get("share")
+        if share is not None:
+            ways = [self._narrower(source, share)]
+        else:
+            ways = _ways(calibration, controlled=bool(step.numbers["controlled"]))
         copies: list[Copy] = []
         for number, (how, kind, make) in enumerate(ways):
             if ground.stopped() and copies:
@@ -149,6 +164,24 @@ class QuantisedRung:
             ground.progress.say(copies[-1].note)
         kept = self._kept(copies)
         return self._leave(kept, copies, source, step, began)
+
+    def _narrower(self, source: Climbed, share: float) -> Way:
+        """A copy with fewer channels, whose weights are few whole numbers, and a head of its own."""
+
+        def make(path: Path, target: Path) -> None:
+            ground, architecture = self._ground, architectures.find(source.backbone)
+            network = backbone_network.reopen(backbones.find(source.backbone), ground.classes, path)
+            train, val = ground.material.parts["train"], some(ground.material.known("val"), heads.HEAD_VAL)
+            shown = some(train, NARROWED_ON)
+            squares.keep(shown, architecture.resize, ground.progress)
+            compress.compress(network, share, squares.squares(shown, architecture.resize))
+            embedded = heads.of_photos(ground, network, architecture.resize, RECIPE)
+            heads.put(network, heads.fitted(ground, embedded, some(train, heads.ROWS // heads.VIEWS), val, heads.VIEWS))
+            backbone_network.export(ground, network, architecture, target, self.rung)
+            storage.int4_weights(target, target)
+
+        kept = f", {share:.0%} of the last channels" if share < 1 else ""
+        return f"weights of four bits{kept}, float32 arithmetic", "int4", make
 
     def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
         """Validation photos, then training photos, as many as there is time for, spread over the classes."""
@@ -215,7 +248,7 @@ class QuantisedRung:
         val = ground.material.parts["val"] or ground.material.parts["train"][:VERIFIED]
         photos = squares.squares(val, card.resize)
         logits = _logits(Model(kept.path), photos)
-        temperature, metrics = ground.judged(logits[: len(ground.material.parts["val"])], source.temperature)
+        temperature, metrics = ground.judged(logits[: len(ground.material.parts["val"])], card.temperature)
         card = card.model_copy(update={"metrics": {"val": metrics} if metrics else {}})
         with replacing(path) as temporary:
             onnx_file.describe(kept.path, card, temporary)
@@ -242,6 +275,28 @@ class QuantisedRung:
             note=kept.note + (f" (tried too: {others})" if others else ""),
         )
         return ground.leave(learnt, logits[: len(ground.material.parts["val"])], began)
+
+
+def _ways(calibration: Sequence[Pixels], *, controlled: bool) -> list[Way]:
+    """How copies are made, those first that are preferred."""
+    exact = EXACT if controlled else EXACT[:1]
+    ways: list[Way] = [
+        (_named("int8 by ONNX Runtime", first), "int8", partial(_static, calibration, first)) for first in exact
+    ]
+    if controlled:
+        ways += [(_named("int8 by NNCF", first), "int8", partial(_nncf, calibration, first)) for first in exact]
+    return [
+        *ways,
+        ("int8 weights, float32 arithmetic", "int8", storage.int8_weights),
+        ("float16 weights, float32 arithmetic", "float16", storage.float16),
+    ]
+
+
+def room(ground: Ground, backbone: str) -> float | None:
+    """The share of its channels that a copy of a backbone's network can keep; None where no copy is small enough."""
+    size = ground.limits.size
+    network = backbone_network.start(backbones.find(backbone), ground.classes)
+    return 1.0 if size is None else compress.share_within(network, size - CARD_ROOM)
 
 
 def copied(ground: Ground, one: Climbed) -> float:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
-from kramar.exporting import network_file
 from kramar.models import architectures, networks, squares, weights
 from kramar.models.architectures import Architecture
 from kramar.models.networks import Network, Top
-from kramar.training import loop, losses, taught
-from kramar.training.answers import answer
-from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
+from kramar.training import backbone_network, loop, losses, taught
+from kramar.training.climb import Climbed, Ground, Learnt, Step
 from kramar.training.recipe import Recipe
 from kramar.training.rungs.whole import LABELS
 from kramar.training.seeds import derived
@@ -115,27 +112,8 @@ class StudentLearner:
                 body=[network.body] if located else (),
                 stopped=ground.stopped,
             )
-        network.eval()
-        logits = answer(network, squares.squares(ground.material.parts["val"], rule))
-        if not len(logits):
-            logits = np.zeros((0, ground.classes), np.float32)
-        temperature, metrics = ground.judged(logits)
-        proof, source = ground.material.parts["val"], logits
-        if not proof:
-            proof = train[:VERIFIED]
-            squares.keep(proof, rule, ground.progress)
-            source = answer(network, squares.squares(proof, rule))
-        path = ground.model_file(key)
-        card = ground.card(
-            resize=rule,
-            temperature=temperature,
-            backbone=architecture.name,
-            rung=rung,
-            storage="float32",
-            val=metrics,
-        )
-        verification = network_file.write(
-            network, card, path, [entry.photo for entry in proof], source, ground.progress
+        logits, temperature, metrics, verification = backbone_network.export(
+            ground, network, architecture, ground.model_file(key), rung
         )
         learnt = Learnt(
             key=key,

@@ -7,22 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kramar.data.manifest import Entry
 from kramar.exporting import onnx_file
 from kramar.models import maps
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
-from kramar.training import backbone_network, loop, losses
-from kramar.training.budget import thinned
+from kramar.training import backbone_network, heads, loop, losses
+from kramar.training.budget import some
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
-from kramar.training.head import Part, fit_head
 from kramar.training.ladder import best
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
@@ -48,8 +45,8 @@ SHOWN = 1.25
 MOST_VIEWS = 12
 # The share of the bare model's rate at which views are cached: photos are drawn beside it.
 CACHING = 0.82
-# An epoch is at most so many training photos; a first head is judged on at most so many validation photos.
-EPOCH_PHOTOS, HEAD_VAL = 20_000, 1000
+# An epoch is at most so many training photos.
+EPOCH_PHOTOS = 20_000
 _FEWEST_A_CLASS = 4
 # Scales of the head to start from, and batches to try them on.
 SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
@@ -57,6 +54,8 @@ SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
 # do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; benchmarks/tail_choices.py). Few validation photos
 # choose it no better, nor the epoch: the last is of a moving average, and of a rate that has come to nothing.
 PARTWAY = 0.85
+# Maps a second that are looked at, against those of a step.
+_LOOKING = 3
 # Opening the network, writing and verifying the file.
 _FIXED_SECONDS = 8.0
 
@@ -87,7 +86,8 @@ class TailRung:
         views = self._views(body)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        rows = int(ground.cache_size / views.bytes) - min(HEAD_VAL, counts["val"])
+        fixed += heads.refit_seconds(counts["train"], _LOOKING * rate, body.width, ground.classes)
+        rows = int(ground.cache_size / views.bytes) - min(heads.HEAD_VAL, counts["val"])
         spare = seconds - fixed
         least_each = 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
@@ -140,7 +140,7 @@ class TailRung:
         device = self._accelerator.device
         began = time.monotonic()
         train = some(ground.material.parts["train"], int(numbers["photos"]))
-        val = some(ground.material.known("val"), HEAD_VAL)
+        val = some(ground.material.known("val"), heads.HEAD_VAL)
         body = backbone_network.body_of(backbone_network.start(opened.backbone, ground.classes))
         cut, count = int(numbers["cut"]), int(numbers["views"])
         views = self._views(body, cut)
@@ -150,8 +150,8 @@ class TailRung:
             if rate:
                 ground.progress.say(f"Cached {count} views of {len(train):,} photos, {rate:.0f} views/s")
             loss = losses.of(RECIPE)
-            heads = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
-            head = calibrated_head(ground, heads) if heads else first_head(ground, views, train, val)
+            below = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
+            head = calibrated_head(ground, below) if below else heads.fitted(ground, views.embeddings, train, val)
             network = backbone_network.start(opened.backbone, ground.classes, head)
             centre = torch.from_numpy(views.embeddings(train, 0).mean(axis=0))
             learner = Tail(network, cut, centre).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -181,6 +181,7 @@ class TailRung:
             )
             go_back(network, before, PARTWAY)
             learner.settle()
+            fitted = heads.refit(ground, network, heads.of_maps(network, views), min(count, heads.VIEWS))
             network.to(memory_format=torch.channels_last)
             logits, temperature, metrics, verification = backbone_network.write(
                 ground, opened, network, self.key, self.rung
@@ -189,7 +190,7 @@ class TailRung:
             key=self.key,
             rung=self.rung,
             backbone=opened.backbone.name,
-            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos",
+            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,
@@ -198,11 +199,6 @@ class TailRung:
         )
         checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
-
-
-def some(entries: list[Entry], most: int) -> list[Entry]:
-    """About ``most`` of the entries, the same share of each class; all, if there are no more."""
-    return thinned(entries, most) if most < len(entries) else entries
 
 
 def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -> None:
@@ -238,18 +234,3 @@ def calibrated_head(ground: Ground, heads: Sequence[Climbed]) -> Linear:
     assert chosen is not None
     head = onnx_file.read_head(ground.model_file(chosen.key))
     return Linear(head.weights / chosen.temperature, head.bias / chosen.temperature)
-
-
-def first_head(ground: Ground, views: Views, train: Sequence[Entry], val: Sequence[Entry]) -> Linear:
-    """The head to start from: a layer that knows nothing would spoil the stages below before it had learnt anything
-    (Kumar et al. 2022, linear probing, then fine-tuning)."""
-    parts = [
-        Part(
-            views.embeddings(entries, 0),
-            np.array(ground.material.numbers(entries), np.int64),
-            [entry.group for entry in entries],
-        )
-        for entries in (train, val)
-    ]
-    head, how = fit_head(parts[0], parts[1], ground.classes, ground.seed, ground.progress)
-    return Linear(head.weights / how.temperature, head.bias / how.temperature)

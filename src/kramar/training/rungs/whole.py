@@ -16,7 +16,7 @@ from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
-from kramar.training import backbone_network, loop, losses
+from kramar.training import backbone_network, heads, loop, losses
 from kramar.training.augment import POLICIES
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
@@ -48,6 +48,8 @@ PARTWAY = 0.7
 LABELS = 0.1
 # The first part of the epochs sees smaller photos, which cost half (Howard et al. 2018; Tan and Le 2021, section 4).
 SMALLER, SMALLER_PART = 0.75, 0.4
+# Photos a second that are looked at, against those of a step.
+_LOOKING = 3
 _FIXED_SECONDS = 8.0
 
 
@@ -95,6 +97,8 @@ class WholeLearner:
         rates = {size: self._rate(network, size, loss) for size in set(sizes)}
         an_epoch = photos * sum(1 / rates[size] for size in sizes) / len(sizes)
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
+        looking = _LOOKING * min(rates.values())
+        fixed += heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
         epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
             least = fixed + FEWEST_EPOCHS * an_epoch
@@ -154,13 +158,14 @@ class WholeLearner:
             stopped=ground.stopped,
         )
         go_back(network, before, PARTWAY)
+        fitted = heads.refit(ground, network, heads.of_photos(ground, network, rule, RECIPE), heads.VIEWS)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         by = f", taught by {' and '.join(step.models)}" if teachers else ""
         learnt = Learnt(
             key=key,
             rung=rung,
             backbone=opened.backbone.name,
-            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos{by}",
+            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos{by}{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,

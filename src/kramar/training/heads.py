@@ -1,0 +1,127 @@
+"""A network's last layer, fitted on what its body sees of photos, and of views of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kramar.data.manifest import Entry
+from kramar.data.pixels import Pixels
+from kramar.models import squares
+from kramar.models.linear import Linear
+from kramar.models.networks import Network, last_layer
+from kramar.models.squares import Squares, roomy
+from kramar.records import ResizeRule
+from kramar.runtime.session import Scores
+from kramar.training.answers import calibrated, said
+from kramar.training.augment import POLICIES, Policy, draw
+from kramar.training.backbone_network import body_of
+from kramar.training.budget import fit_seconds, some
+from kramar.training.climb import Ground
+from kramar.training.head import MIN_VALIDATION, Part, fit_head
+from kramar.training.recipe import Recipe
+from kramar.training.views import Views
+
+# Views of each photo that a trained body's head is fitted on, and rows of them in all.
+VIEWS, ROWS = 3, 20_000
+# Validation photos that a head is judged on at most.
+HEAD_VAL = 1000
+# What is said where a head was fitted anew.
+ANEW = ", then the head anew"
+# Embeddings ``[N, D]`` of a view of photos.
+Embedded = Callable[[Sequence[Entry], int], Scores]
+
+
+def fitted(ground: Ground, embedded: Embedded, train: Sequence[Entry], val: Sequence[Entry], views: int = 1) -> Linear:
+    """A regularised layer, its logits divided by its temperature."""
+    seen = [
+        Part(
+            np.concatenate([embedded(entries, view) for view in range(count)]),
+            np.tile(np.array(ground.material.numbers(entries), np.int64), count),
+            [entry.group for entry in entries] * count,
+        )
+        for entries, count in ((train, views), (val, 1))
+    ]
+    head, how = fit_head(seen[0], seen[1], ground.classes, ground.seed, ground.progress)
+    return Linear(head.weights / how.temperature, head.bias / how.temperature)
+
+
+def refit_seconds(photos: int, rate: float, width: int, classes: int) -> float:
+    """What `refit` takes, with ``rate`` views a second through the body."""
+    rows = min(VIEWS * photos, ROWS)
+    return rows / rate + fit_seconds(rows, width, classes)
+
+
+def refit(ground: Ground, network: Network, embedded: Embedded, views: int) -> bool:
+    """Fit a trained network's head anew, in place, where that lowers the log loss on validation photos; whether it did.
+
+    A body that was trained together with a head, on mixtures and smoothed labels, sees more than that head makes of it.
+    Too few validation photos to tell leave it as it is.
+    """
+    val = some(ground.material.known("val"), HEAD_VAL)
+    if len(val) < MIN_VALIDATION:
+        return False
+    head = fitted(ground, embedded, some(ground.material.parts["train"], ROWS // views), val, views)
+    seen, truth = embedded(val, 0), np.array(ground.material.numbers(val), np.int64)
+    layer = last_layer(network)
+    own = Linear(layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy())
+    better = calibrated(head(seen), truth)[0] < calibrated(own(seen), truth)[0]
+    if better:
+        put(network, head)
+    return better
+
+
+def put(network: Network, head: Linear) -> None:
+    """Let ``head`` be the network's last layer."""
+    layer = last_layer(network)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(head.weights.T))
+        layer.bias.copy_(torch.tensor(head.bias))
+
+
+def of_photos(ground: Ground, network: Network, rule: ResizeRule, recipe: Recipe) -> Embedded:
+    """What the body sees of photos, and of views that the recipe's augmentation draws of them."""
+    policy = POLICIES[recipe.augment](rule, recipe.strength)
+
+    def embedded(entries: Sequence[Entry], view: int) -> Scores:
+        shown = roomy(rule) if view else rule
+        squares.keep(entries, shown, ground.progress)
+        photos: Squares = squares.squares(entries, shown)
+        if view:
+            photos = _View(photos, [entry.hash for entry in entries], policy, view)
+        network.eval()
+        return said(network.embed, last_layer(network).weight.device, photos)
+
+    return embedded
+
+
+def of_maps(network: Network, views: Views) -> Embedded:
+    """What the stages beyond a cut see of cached views."""
+    body, device = body_of(network), last_layer(network).weight.device
+
+    def embedded(entries: Sequence[Entry], view: int) -> Scores:
+        rows, places = views.maps(entries, view)
+        network.eval()
+
+        def seen(maps: Tensor) -> Tensor:
+            return body.beyond(maps.float().permute(0, 3, 1, 2), views.cut)[1]
+
+        return said(seen, device, squares.Kept(rows, places))
+
+    return embedded
+
+
+class _View:
+    """A view of photos, as squares."""
+
+    def __init__(self, photos: Squares, hashes: Sequence[str], policy: Policy, number: int) -> None:
+        self._photos, self._hashes, self._policy, self._number = photos, hashes, policy, number
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, index: int) -> Pixels:
+        return draw(self._policy, self._photos[index], self._hashes[index], self._number)
