@@ -24,7 +24,8 @@ from kramar.models.networks import last_layer
 from kramar.models.store import FeatureStore
 from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
-from kramar.training import backbone_network, losses, plan
+from kramar.training import backbone_network, heads, losses, plan
+from kramar.training.backbone_network import body_of
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.device import device
 from kramar.training.head import Part, fit_head, fit_taught
@@ -34,12 +35,14 @@ from kramar.training.recipe import Recipe
 from kramar.training.rungs import student, whole
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
+from kramar.training.rungs.quantised import QuantisedRung, room
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import TailRung, go_back, unsure
+from kramar.training.rungs.tail import RECIPE, TailRung, go_back, unsure
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import Growing, WholeRung, smaller
 from kramar.training.tail import Tail, speed, taught
 from kramar.training.teacher import Asking, Teacher
+from kramar.training.views import Views
 from kramar.version import __version__
 
 BACKBONE = backbones.find(DEFAULT_BACKBONE)
@@ -339,6 +342,58 @@ def test_a_student_of_another_architecture_learns_all_its_layers(ground: Ground,
     assert Model(ground.model_file("small")).card.resize.size == 24
     np.testing.assert_allclose(logits_of(ground, done), ground.logits("small"), atol=1e-2)
     assert not learner.plan(0.1, Asking(50.0)).do
+
+
+def test_a_trained_body_gets_the_better_head(
+    ground: Ground, opened: Opened, tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = backbone_network.reopen(BACKBONE, ground.classes, ground.model_file("tail"))
+    embedded = heads.of_photos(ground, network, BACKBONE.resize, RECIPE)
+    with torch.no_grad():
+        last_layer(network).weight.zero_()
+    # Too few validation photos to tell.
+    assert not heads.refit(ground, network, embedded, 2)
+    monkeypatch.setattr(heads, "MIN_VALIDATION", 1)
+    assert heads.refit(ground, network, embedded, 2)
+    val = ground.material.known("val")
+    truth = np.array(ground.material.numbers(val))
+    layer = last_layer(network)
+    logits = embedded(val, 0) @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+    assert (logits.argmax(axis=1) == truth).mean() > 0.5
+    # The same once more is no better.
+    assert not heads.refit(ground, network, embedded, 2)
+    views = Views(BACKBONE, opened.converted, opened.choice, body_of(network).joined, (112, 14, 14), "zoom", 0.8)
+    train = ground.material.parts["train"][:6]
+    views.fill(train, [0, 1], Told())
+    untouched = backbone_network.start(BACKBONE, ground.classes)
+    cached, drawn = heads.of_maps(untouched, views), heads.of_photos(ground, untouched, BACKBONE.resize, RECIPE)
+    for view in (0, 1):
+        np.testing.assert_allclose(cached(train, view), drawn(train, view), atol=0.02)
+    assert np.abs(drawn(train, 0) - drawn(train, 1)).max() > 0.1
+
+
+def test_where_int8_is_too_large_channels_go_and_weights_become_four_bits(
+    ground: Ground, head: Climbed, tail: Climbed
+) -> None:
+    limited = replace(ground, limits=Limits(size=1.2e6))
+    rung, climbed = QuantisedRung(limited), {"head": head, "tail": tail}
+    step = rung.plan(600.0, climbed)
+    assert step.do
+    assert 0 < step.numbers["share"] < 1
+    assert step.expected > rung.seconds(tail.milliseconds, narrowed=False)
+    assert not rung.plan(5.0, climbed).do
+    done = rung.climb(step, climbed)
+    assert (done.storage, done.source, done.verification.label_differences) == ("int4", step.models[0], 0)
+    assert limited.limits.fits(done)
+    assert done.bytes > 0.9 * 1.2e6
+    assert "four bits" in done.how
+    np.testing.assert_allclose(logits_of(ground, done), ground.logits("quantised"), atol=1e-4)
+    assert done.val is not None
+    assert done.val.accuracy.value > 0.5
+    # A student is needed only where no copy is small enough.
+    assert room(limited, BACKBONE.name) == step.numbers["share"]
+    assert room(replace(ground, limits=Limits(size=2e5)), BACKBONE.name) is None
+    assert room(ground, BACKBONE.name) == 1.0
 
 
 def test_the_first_student_that_fits_is_taken() -> None:
