@@ -17,6 +17,7 @@ import torch
 from drawn import Told
 from kramar.config import DEFAULT_BACKBONE, TrainConfig
 from kramar.data.pixels import median_side
+from kramar.errors import ExportError
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps
 from kramar.models.engines import Choice, Converted, Opened
@@ -33,6 +34,7 @@ from kramar.training.losses import Taught
 from kramar.training.material import Material
 from kramar.training.recipe import Recipe
 from kramar.training.rungs import student, whole
+from kramar.training.rungs import tail as tail_rung
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
 from kramar.training.rungs.quantised import QuantisedRung, room
@@ -349,27 +351,70 @@ def test_a_trained_body_gets_the_better_head(
 ) -> None:
     network = backbone_network.reopen(BACKBONE, ground.classes, ground.model_file("tail"))
     embedded = heads.of_photos(ground, network, BACKBONE.resize, RECIPE)
+    train = ground.material.parts["train"]
     with torch.no_grad():
         last_layer(network).weight.zero_()
     # Too few validation photos to tell.
-    assert not heads.refit(ground, network, embedded, 2)
+    assert not heads.refit(ground, network, embedded, train, 2)
     monkeypatch.setattr(heads, "MIN_VALIDATION", 1)
-    assert heads.refit(ground, network, embedded, 2)
+    assert heads.refit(ground, network, embedded, train, 2)
     val = ground.material.known("val")
     truth = np.array(ground.material.numbers(val))
     layer = last_layer(network)
     logits = embedded(val, 0) @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
     assert (logits.argmax(axis=1) == truth).mean() > 0.5
     # The same once more is no better.
-    assert not heads.refit(ground, network, embedded, 2)
+    assert not heads.refit(ground, network, embedded, train, 2)
     views = Views(BACKBONE, opened.converted, opened.choice, body_of(network).joined, (112, 14, 14), "zoom", 0.8)
-    train = ground.material.parts["train"][:6]
+    train = train[:6]
     views.fill(train, [0, 1], Told())
     untouched = backbone_network.start(BACKBONE, ground.classes)
     cached, drawn = heads.of_maps(untouched, views), heads.of_photos(ground, untouched, BACKBONE.resize, RECIPE)
     for view in (0, 1):
         np.testing.assert_allclose(cached(train, view), drawn(train, view), atol=0.02)
     assert np.abs(drawn(train, 0) - drawn(train, 1)).max() > 0.1
+    assert [one([], 0).shape for one in (cached, drawn)] == [(0, BACKBONE.width)] * 2
+
+
+def test_the_tail_fits_its_head_on_the_photos_that_it_has_maps_of(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "MIN_VALIDATION", 1)
+    rung = TailRung(replace(ground, folder=ground.folder / "part"), device(), opener, "")
+    rung._ground.folder.mkdir()
+    shutil.copyfile(ground.model_file("head"), rung._ground.model_file("head"))
+    # Views of a policy of its own: none is in the cache.
+    monkeypatch.setattr(tail_rung, "RECIPE", replace(tail_rung.RECIPE, strength=0.7))
+    step = rung.plan(300.0, {"head": head})
+    numbers = {**step.numbers, "photos": 20, "views": 2, "epochs": 2}
+    done = rung.climb(step.model_copy(update={"numbers": numbers}), {"head": head})
+    assert "of 20 photos" in done.how
+    assert len(ground.material.parts["train"]) > 20
+
+
+def test_without_validation_photos_channels_go_too(ground: Ground, tail: Climbed) -> None:
+    parts = {**ground.material.parts, "val": []}
+    folder = ground.folder / "blind"
+    folder.mkdir()
+    shutil.copyfile(ground.model_file("tail"), folder / "tail.onnx")
+    blind = replace(ground, folder=folder, material=replace(ground.material, parts=parts), limits=Limits(size=1.2e6))
+    seen = {"tail": tail.model_copy(update={"val": None})}
+    rung = QuantisedRung(blind)
+    done = rung.climb(rung.plan(600.0, seen), seen)
+    assert (done.storage, done.val) == ("int4", None)
+    assert blind.limits.fits(done)
+
+
+def test_a_copy_that_cannot_be_made_is_an_export_error(
+    ground: Ground, tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ExportError("it differs from its source")
+
+    monkeypatch.setattr(backbone_network, "export", fails)
+    rung = QuantisedRung(replace(ground, limits=Limits(size=1.2e6)))
+    with pytest.raises(ExportError, match="it differs from its source"):
+        rung.climb(rung.plan(600.0, {"tail": tail}), {"tail": tail})
 
 
 def test_where_int8_is_too_large_channels_go_and_weights_become_four_bits(

@@ -29,23 +29,26 @@ from kramar.training.views import Views
 VIEWS, ROWS = 3, 20_000
 # Validation photos that a head is judged on at most.
 HEAD_VAL = 1000
+# Photos a second that are looked at, against those of a training step.
+LOOKING = 3
 # What is said where a head was fitted anew.
 ANEW = ", then the head anew"
 # Embeddings ``[N, D]`` of a view of photos.
 Embedded = Callable[[Sequence[Entry], int], Scores]
 
 
-def fitted(ground: Ground, embedded: Embedded, train: Sequence[Entry], val: Sequence[Entry], views: int = 1) -> Linear:
+def part(ground: Ground, embedded: Embedded, entries: Sequence[Entry], views: int = 1) -> Part:
+    """What is seen of photos of known class, and of views of them."""
+    return Part(
+        np.concatenate([embedded(entries, view) for view in range(views)]),
+        np.tile(np.array(ground.material.numbers(entries), np.int64), views),
+        [entry.group for entry in entries] * views,
+    )
+
+
+def fitted(ground: Ground, train: Part, val: Part) -> Linear:
     """A regularised layer, its logits divided by its temperature."""
-    seen = [
-        Part(
-            np.concatenate([embedded(entries, view) for view in range(count)]),
-            np.tile(np.array(ground.material.numbers(entries), np.int64), count),
-            [entry.group for entry in entries] * count,
-        )
-        for entries, count in ((train, views), (val, 1))
-    ]
-    head, how = fit_head(seen[0], seen[1], ground.classes, ground.seed, ground.progress)
+    head, how = fit_head(train, val, ground.classes, ground.seed, ground.progress)
     return Linear(head.weights / how.temperature, head.bias / how.temperature)
 
 
@@ -55,8 +58,9 @@ def refit_seconds(photos: int, rate: float, width: int, classes: int) -> float:
     return rows / rate + fit_seconds(rows, width, classes)
 
 
-def refit(ground: Ground, network: Network, embedded: Embedded, views: int) -> bool:
-    """Fit a trained network's head anew, in place, where that lowers the log loss on validation photos; whether it did.
+def refit(ground: Ground, network: Network, embedded: Embedded, train: list[Entry], views: int) -> bool:
+    """Fit a trained network's head anew, in place, on ``views`` of each of ``train``, where that lowers the log loss on
+    validation photos; whether it did.
 
     A body that was trained together with a head, on mixtures and smoothed labels, sees more than that head makes of it.
     Too few validation photos to tell leave it as it is.
@@ -64,11 +68,13 @@ def refit(ground: Ground, network: Network, embedded: Embedded, views: int) -> b
     val = some(ground.material.known("val"), HEAD_VAL)
     if len(val) < MIN_VALIDATION:
         return False
-    head = fitted(ground, embedded, some(ground.material.parts["train"], ROWS // views), val, views)
-    seen, truth = embedded(val, 0), np.array(ground.material.numbers(val), np.int64)
+    judged = part(ground, embedded, val)
+    head = fitted(ground, part(ground, embedded, some(train, ROWS // views), views), judged)
     layer = last_layer(network)
     own = Linear(layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy())
-    better = calibrated(head(seen), truth)[0] < calibrated(own(seen), truth)[0]
+    truth = judged.truth.astype(np.int64)
+    losses = [calibrated(one(judged.embeddings), truth)[0] for one in (head, own)]
+    better = losses[0] < losses[1]
     if better:
         put(network, head)
     return better
@@ -87,6 +93,8 @@ def of_photos(ground: Ground, network: Network, rule: ResizeRule, recipe: Recipe
     policy = POLICIES[recipe.augment](rule, recipe.strength)
 
     def embedded(entries: Sequence[Entry], view: int) -> Scores:
+        if not entries:
+            return np.zeros((0, network.body.width), np.float32)
         shown = roomy(rule) if view else rule
         squares.keep(entries, shown, ground.progress)
         photos: Squares = squares.squares(entries, shown)
@@ -103,6 +111,8 @@ def of_maps(network: Network, views: Views) -> Embedded:
     body, device = body_of(network), last_layer(network).weight.device
 
     def embedded(entries: Sequence[Entry], view: int) -> Scores:
+        if not entries:
+            return np.zeros((0, body.width), np.float32)
         rows, places = views.maps(entries, view)
         network.eval()
 

@@ -26,6 +26,8 @@ FINER = 1.25
 FINER_VIEWS, FINER_PASSES, FINER_SHARE, STEP = 5, 7, 0.6, 0.6
 # Seconds left after the head from which training all layers is worth more than the same time for the tail.
 WHOLE_SECONDS = 1200.0
+# So much more than it takes is left for the last rung: those before it may take longer than they were expected to.
+OVERRUN = 1.25
 # A larger network sees what the first one does not, and can teach it; the same of both.
 LARGER, LARGER_SECONDS = "efficientnet_lite2", 5000.0
 
@@ -50,7 +52,7 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     narrowed = ground.limits.size is not None and copied(ground, head) > ground.limits.size
     # Where no copy of the backbone can be small enough, a student is what the run is for.
     needed = narrowed and room(ground, base) is None
-    reserve = quantised.seconds(longer * head.milliseconds, narrowed=narrowed)
+    reserve = OVERRUN * quantised.seconds(longer * head.milliseconds, narrowed=narrowed)
     known = {
         "views": [Planned(ViewsRung(ground, opener), share=0.35)],
         "tail": tails,

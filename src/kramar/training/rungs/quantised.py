@@ -140,14 +140,14 @@ class QuantisedRung:
         model = Model(path)
         entries, photos = self._compared(model)
         expected = _probabilities(model, photos)
-        training = squares.squares(ground.material.parts["train"], model.card.resize)
-        calibration = [training[i] for i in range(0, len(training), max(1, len(training) // CALIBRATED))][:CALIBRATED]
-        share = step.numbers.get("share")
-        if share is not None:
+        if (share := step.numbers.get("share")) is not None:
             ways = [self._narrower(source, share)]
         else:
-            ways = _ways(calibration, controlled=bool(step.numbers["controlled"]))
+            training = squares.squares(ground.material.parts["train"], model.card.resize)
+            spread = range(0, len(training), max(1, len(training) // CALIBRATED))[:CALIBRATED]
+            ways = _ways([training[i] for i in spread], controlled=bool(step.numbers["controlled"]))
         copies: list[Copy] = []
+        failed: ExportError | None = None
         for number, (how, kind, make) in enumerate(ways):
             if ground.stopped() and copies:
                 break
@@ -157,11 +157,14 @@ class QuantisedRung:
             try:
                 make(path, place)
             except ExportError as error:
-                # There are other ways; that this one failed is said.
+                # There may be other ways; that this one failed is said.
                 ground.progress.say(f"Warning: {how}: {error}")
+                failed = error
                 continue
             copies.append(self._judged(place, how, kind, model, entries, photos, expected))
             ground.progress.say(copies[-1].note)
+        if failed is not None and not copies:
+            raise failed
         kept = self._kept(copies)
         return self._leave(kept, copies, source, step, began)
 
@@ -176,7 +179,8 @@ class QuantisedRung:
             squares.keep(shown, architecture.resize, ground.progress)
             compress.compress(network, share, squares.squares(shown, architecture.resize))
             embedded = heads.of_photos(ground, network, architecture.resize, RECIPE)
-            heads.put(network, heads.fitted(ground, embedded, some(train, heads.ROWS // heads.VIEWS), val, heads.VIEWS))
+            learnt = heads.part(ground, embedded, some(train, heads.ROWS // heads.VIEWS), heads.VIEWS)
+            heads.put(network, heads.fitted(ground, learnt, heads.part(ground, embedded, val)))
             backbone_network.export(ground, network, architecture, target, self.rung)
             storage.int4_weights(target, target)
 
@@ -295,8 +299,10 @@ def _ways(calibration: Sequence[Pixels], *, controlled: bool) -> list[Way]:
 def room(ground: Ground, backbone: str) -> float | None:
     """The share of its channels that a copy of a backbone's network can keep; None where no copy is small enough."""
     size = ground.limits.size
+    if size is None:
+        return 1.0
     network = backbone_network.start(backbones.find(backbone), ground.classes)
-    return 1.0 if size is None else compress.share_within(network, size - CARD_ROOM)
+    return compress.share_within(network, size - CARD_ROOM)
 
 
 def copied(ground: Ground, one: Climbed) -> float:

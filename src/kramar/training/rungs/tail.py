@@ -54,8 +54,6 @@ SCALES, UNSURE_BATCHES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25), 8
 # do better on photos from elsewhere (Wortsman et al. 2021, WiSE-FT; benchmarks/tail_choices.py). Few validation photos
 # choose it no better, nor the epoch: the last is of a moving average, and of a rate that has come to nothing.
 PARTWAY = 0.85
-# Maps a second that are looked at, against those of a step.
-_LOOKING = 3
 # Opening the network, writing and verifying the file.
 _FIXED_SECONDS = 8.0
 
@@ -86,7 +84,7 @@ class TailRung:
         views = self._views(body)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        fixed += heads.refit_seconds(counts["train"], _LOOKING * rate, body.width, ground.classes)
+        fixed += heads.refit_seconds(counts["train"], heads.LOOKING * rate, body.width, ground.classes)
         rows = int(ground.cache_size / views.bytes) - min(heads.HEAD_VAL, counts["val"])
         spare = seconds - fixed
         least_each = 1 / bare + FEWEST_PASSES / rate
@@ -151,7 +149,13 @@ class TailRung:
                 ground.progress.say(f"Cached {count} views of {len(train):,} photos, {rate:.0f} views/s")
             loss = losses.of(RECIPE)
             below = [one for one in climbed.values() if one.head and one.backbone == opened.backbone.name]
-            head = calibrated_head(ground, below) if below else heads.fitted(ground, views.embeddings, train, val)
+            # A layer that knows nothing would spoil the stages below before it had learnt anything (Kumar et al. 2022,
+            # linear probing, then fine-tuning).
+            head = (
+                calibrated_head(ground, below)
+                if below
+                else heads.fitted(ground, *(heads.part(ground, views.embeddings, one) for one in (train, val)))
+            )
             network = backbone_network.start(opened.backbone, ground.classes, head)
             centre = torch.from_numpy(views.embeddings(train, 0).mean(axis=0))
             learner = Tail(network, cut, centre).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -181,7 +185,7 @@ class TailRung:
             )
             go_back(network, before, PARTWAY)
             learner.settle()
-            fitted = heads.refit(ground, network, heads.of_maps(network, views), min(count, heads.VIEWS))
+            fitted = heads.refit(ground, network, heads.of_maps(network, views), train, min(count, heads.VIEWS))
             network.to(memory_format=torch.channels_last)
             logits, temperature, metrics, verification = backbone_network.write(
                 ground, opened, network, self.key, self.rung
@@ -228,9 +232,9 @@ def go_back(network: Network, before: Mapping[str, Tensor], share: float) -> Non
     network.load_state_dict({name: torch.lerp(before[name].to(value), value, share) for name, value in after.items()})
 
 
-def calibrated_head(ground: Ground, heads: Sequence[Climbed]) -> Linear:
+def calibrated_head(ground: Ground, below: Sequence[Climbed]) -> Linear:
     """The better head of the rungs below, its logits divided by its temperature."""
-    chosen = best(heads, Limits())
+    chosen = best(below, Limits())
     assert chosen is not None
     head = onnx_file.read_head(ground.model_file(chosen.key))
     return Linear(head.weights / chosen.temperature, head.bias / chosen.temperature)

@@ -48,8 +48,6 @@ PARTWAY = 0.7
 LABELS = 0.1
 # The first part of the epochs sees smaller photos, which cost half (Howard et al. 2018; Tan and Le 2021, section 4).
 SMALLER, SMALLER_PART = 0.75, 0.4
-# Photos a second that are looked at, against those of a step.
-_LOOKING = 3
 _FIXED_SECONDS = 8.0
 
 
@@ -97,7 +95,7 @@ class WholeLearner:
         rates = {size: self._rate(network, size, loss) for size in set(sizes)}
         an_epoch = photos * sum(1 / rates[size] for size in sizes) / len(sizes)
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        looking = _LOOKING * min(rates.values())
+        looking = heads.LOOKING * min(rates.values())
         fixed += heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
         epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
@@ -158,7 +156,7 @@ class WholeLearner:
             stopped=ground.stopped,
         )
         go_back(network, before, PARTWAY)
-        fitted = heads.refit(ground, network, heads.of_photos(ground, network, rule, RECIPE), heads.VIEWS)
+        fitted = heads.refit(ground, network, heads.of_photos(ground, network, rule, RECIPE), train, heads.VIEWS)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         by = f", taught by {' and '.join(step.models)}" if teachers else ""
         learnt = Learnt(
