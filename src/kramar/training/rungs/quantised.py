@@ -40,12 +40,13 @@ _SCALES = 1.05
 # Faster arithmetic is preferred to exact weights only where it is faster by so much.
 WORTH = 1.1
 _TOGETHER = 8
-# The source and three copies of it look at all that they are compared on.
-_LOOKS = 4
+# The source and so many copies of it look at all that they are compared on.
+_COPIES = 3
 _FIXED_SECONDS = 10.0
 _CONTROLLED_SECONDS = 240.0
-# Fewer channels, weights of four bits and the file; numbers in an embedding, about, to which a head is fitted.
-_NARROWING_SECONDS, _WIDTH = 60.0, 1800
+# Fewer channels and weights of four bits: arithmetic and the file, and looks at each photo, stage by stage. PyTorch
+# takes so many times as long for one. Numbers in an embedding, about, to which a head is fitted.
+_NARROWING_SECONDS, _NARROWING_LOOKS, _PYTORCH, _WIDTH = 15.0, 8, 1.2, 1800
 # How, the storage, and what makes a file of another.
 Way = tuple[str, str, Callable[[Path, Path], None]]
 # Accuracy control: so many of the first convolutions stay as they are, until enough labels are kept.
@@ -97,11 +98,13 @@ class QuantisedRung:
         """What it takes for a source of so many milliseconds a photo, the scoring of test photos included, but without
         NNCF."""
         parts = {part: len(entries) for part, entries in self._ground.material.parts.items()}
-        photos = _LOOKS * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
+        copies = 1 if narrowed else _COPIES
+        photos = (1 + copies) * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
+        if narrowed:
+            photos += _NARROWING_LOOKS * NARROWED_ON
         seconds = _FIXED_SECONDS + photos * milliseconds / 1000
         if narrowed:
-            # PyTorch takes about twice as long.
-            rate = 1000 / (2 * milliseconds)
+            rate = 1000 / (_PYTORCH * milliseconds)
             seconds += _NARROWING_SECONDS + heads.refit_seconds(parts["train"], rate, _WIDTH, self._ground.classes)
         return seconds
 
