@@ -17,10 +17,12 @@ import torch
 from drawn import Told
 from kramar.config import DEFAULT_BACKBONE, TrainConfig
 from kramar.data.pixels import median_side
+from kramar.decisions.calibration import fit_temperature
 from kramar.errors import ExportError
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps
 from kramar.models.engines import Choice, Converted, Opened
+from kramar.models.linear import Linear
 from kramar.models.networks import last_layer
 from kramar.models.store import FeatureStore
 from kramar.records import ClassCard, ModelCard
@@ -363,8 +365,20 @@ def test_a_trained_body_gets_the_better_head(
     layer = last_layer(network)
     logits = embedded(val, 0) @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
     assert (logits.argmax(axis=1) == truth).mean() > 0.5
-    # The same once more is no better.
+    # What replaces a trained head is its mean with the new one, as unsure as it was; a contrary one replaces nothing.
+    unsure = fit_temperature(logits, truth)
+    own = layer.weight.detach().numpy().T.copy()
+    bias = layer.bias.detach().numpy().copy()
+    monkeypatch.setattr(heads, "fitted", lambda *_: Linear(-2 * own / unsure, -2 * bias / unsure))
     assert not heads.refit(ground, network, embedded, train, 2)
+    np.testing.assert_array_equal(layer.weight.detach().numpy().T, own)
+    spoilt = 0.1 * np.roll(own, 1, axis=1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(spoilt.T))
+    unsure = fit_temperature(embedded(val, 0) @ spoilt + bias, truth)
+    monkeypatch.setattr(heads, "fitted", lambda *_: Linear(own, bias))
+    assert heads.refit(ground, network, embedded, train, 2)
+    np.testing.assert_allclose(layer.weight.detach().numpy().T, (spoilt + unsure * own) / 2, rtol=1e-4)
     views = Views(BACKBONE, opened.converted, opened.choice, body_of(network).joined, (112, 14, 14), "zoom", 0.8)
     train = train[:6]
     views.fill(train, [0, 1], Told())

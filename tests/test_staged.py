@@ -58,6 +58,8 @@ def test_folded_it_computes_what_timm_s_network_does(name: str) -> None:
     assert float((last - expected).abs().max()) < 1e-3 * float(expected.abs().max())
     assert folded.width == backbone.width
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    # All of it can learn, the biases that folding makes too.
+    assert all(parameter.requires_grad for parameter in folded.parameters())
 
 
 @pytest.mark.parametrize("name", ENGINES)

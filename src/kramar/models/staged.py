@@ -111,6 +111,8 @@ def fold(module: nn.Module) -> None:
             convolution = name
         elif isinstance(child, _BatchNorm):
             fused = nn.utils.fuse_conv_bn_eval(getattr(module, convolution), child)
+            # torch gives a bias that was not there before as one that never learns.
+            fused.bias.requires_grad_(True)
             setattr(module, convolution, fused)
             setattr(module, name, getattr(child, "act", nn.Identity()))
         else:

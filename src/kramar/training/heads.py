@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kramar.data.manifest import Entry
 from kramar.data.pixels import Pixels
+from kramar.decisions.calibration import fit_temperature
 from kramar.models import squares
 from kramar.models.linear import Linear
 from kramar.models.networks import Network, last_layer
@@ -32,7 +33,7 @@ HEAD_VAL = 1000
 # Photos a second that are looked at, against those of a training step.
 LOOKING = 3
 # What is said where a head was fitted anew.
-ANEW = ", then the head anew"
+ANEW = ", then the head's mean with one fitted anew"
 # Embeddings ``[N, D]`` of a view of photos.
 Embedded = Callable[[Sequence[Entry], int], Scores]
 
@@ -59,11 +60,12 @@ def refit_seconds(photos: int, rate: float, width: int, classes: int) -> float:
 
 
 def refit(ground: Ground, network: Network, embedded: Embedded, train: list[Entry], views: int) -> bool:
-    """Fit a trained network's head anew, in place, on ``views`` of each of ``train``, where that lowers the log loss on
-    validation photos; whether it did.
+    """Fit a trained network's head anew, in place, on ``views`` of each of ``train``; whether it did.
 
-    A body that was trained together with a head, on mixtures and smoothed labels, sees more than that head makes of it.
-    Too few validation photos to tell leave it as it is.
+    A body that was trained together with a head, on mixtures and smoothed labels, sees more than that head makes of it;
+    and a head that was fitted to photos as they are is too sure of what the body knows by heart. The mean of the two,
+    as sure as each other, takes the place of the trained one where it lowers the log loss on validation photos. Too few
+    of those to tell leave it as it is.
     """
     val = some(ground.material.known("val"), HEAD_VAL)
     if len(val) < MIN_VALIDATION:
@@ -73,10 +75,13 @@ def refit(ground: Ground, network: Network, embedded: Embedded, train: list[Entr
     layer = last_layer(network)
     own = Linear(layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy())
     truth = judged.truth.astype(np.int64)
-    losses = [calibrated(one(judged.embeddings), truth)[0] for one in (head, own)]
+    # As unsure as mixed and smoothed targets made the trained one, so that training can go on from it.
+    unsure = fit_temperature(own(judged.embeddings), truth)
+    mean = Linear((own.weights + unsure * head.weights) / 2, (own.bias + unsure * head.bias) / 2)
+    losses = [calibrated(one(judged.embeddings), truth)[0] for one in (mean, own)]
     better = losses[0] < losses[1]
     if better:
-        put(network, head)
+        put(network, mean)
     return better
 
 
