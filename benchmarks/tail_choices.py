@@ -2,8 +2,8 @@
 
 On Grocery's photos for development (benchmarks/development.py), each network is trained as the rung does it, with the
 seeds 0 to 2. Then both validation photos and the stand-ins for test photos judge its last epoch, the epoch of the
-lowest loss on validation alone, shares of the way back, and the three seeds together, as an average of weights and as
-one of probabilities.
+lowest loss on validation alone, shares of the way back, heads that are fitted anew once it is back, and the three seeds
+together, as an average of weights and as one of probabilities.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.progress import Silent
 from kramar.runtime.session import Scores
-from kramar.training import backbone_network, loop, losses
+from kramar.training import backbone_network, heads, loop, losses
 from kramar.training.answers import calibrated
 from kramar.training.device import device
 from kramar.training.head import Part, fit_head
-from kramar.training.rungs.tail import RECIPE, go_back, unsure
+from kramar.training.heads import Embedded
+from kramar.training.rungs.tail import PARTWAY, RECIPE, go_back, unsure
 from kramar.training.tail import DrawnBatches, Tail, labels
 from kramar.training.views import Views
 
@@ -115,7 +116,7 @@ def study(photos: Photos, name: str, earlier: int) -> None:
     views = Views(backbone, converted, opened.choice, cut, body.shapes[cut - 1], RECIPE.augment, RECIPE.strength)
     views.fill(photos.judges, [0], Silent())
     views.fill(photos.train, range(VIEWS), Silent())
-    head = first_head(photos, views)
+    head = fitted(photos, views.embeddings)
     ends: list[Weights] = []
     answers: list[Scores] = []
     for seed in range(SEEDS):
@@ -154,21 +155,33 @@ def study(photos: Photos, name: str, earlier: int) -> None:
             network.load_state_dict(ends[-1])
             go_back(network, before, share)
             photos.show(f"{share:.0%} of the way", map_answers(learner, views, photos.judges, 0))
+        network.load_state_dict(ends[-1])
+        go_back(network, before, PARTWAY)
+        learner.settle()
+        embedded = heads.of_maps(network, views)
+        new, seen = fitted(photos, embedded, heads.VIEWS), embedded(photos.judges, 0)
+        both = heads.mean_of(heads.of(network), new, Part(seen[: photos.val], photos.truth[: photos.val], []))
+        photos.show("its head fitted anew", new(seen))
+        photos.show("the mean of both heads", both(seen))
+        learner.centre.copy_(centre)
     network.load_state_dict({key: torch.stack([end[key] for end in ends]).mean(dim=0) for key in ends[0]})
     photos.show("average of weights", map_answers(learner, views, photos.judges, 0))
     together = np.mean([probabilities(said, 1.0) for said in answers], axis=0)
     photos.show("average of probabilities", together.astype(np.float32))
 
 
-def first_head(photos: Photos, views: Views) -> Linear:
-    """As the rung fits it."""
+def fitted(photos: Photos, embedded: Embedded, views: int = 1) -> Linear:
+    """A head as the rungs fit it, on so many views of each training photo."""
 
-    def part(entries: Sequence[Entry]) -> Part:
-        truth = np.array(photos.numbers(entries), np.int64)
-        return Part(views.embeddings(entries, 0), truth, [entry.group for entry in entries])
+    def part(entries: Sequence[Entry], views: int) -> Part:
+        return Part(
+            np.concatenate([embedded(entries, view) for view in range(views)]),
+            np.tile(np.array(photos.numbers(entries), np.int64), views),
+            [entry.group for entry in entries] * views,
+        )
 
-    val = photos.judges[: photos.val]
-    head, how = fit_head(part(photos.train), part(val), len(photos.classes), 0, Silent())
+    val = part(photos.judges[: photos.val], 1)
+    head, how = fit_head(part(photos.train, views), val, len(photos.classes), 0, Silent())
     return Linear(head.weights / how.temperature, head.bias / how.temperature)
 
 

@@ -141,6 +141,7 @@ def test_a_small_copy_is_made_where_size_asks_for_it(
     [
         ({"max_size": "big"}, "--max-size: expected a size such as 800kB, 4.4MB or 2GB, found 'big'"),
         ({"max_size": 0}, "--max-size: expected a size"),
+        ({"max_size": 1.5}, "--max-size: expected a size such as 800kB, 4.4MB or 2GB, found 1.5, which is 1.5 bytes"),
         ({"max_latency": "20 photos"}, "--max-latency: expected a time for one photo such as 20ms"),
         ({"rungs": "head,attic"}, "--rungs: expected some of head, views, tail, .* found 'attic'"),
         ({"rungs": "tail"}, "--rungs: expected head among them"),

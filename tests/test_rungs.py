@@ -352,7 +352,7 @@ def test_a_trained_body_gets_the_better_head(
     ground: Ground, opened: Opened, tail: Climbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = backbone_network.reopen(BACKBONE, ground.classes, ground.model_file("tail"))
-    embedded = heads.of_photos(ground, network, BACKBONE.resize, RECIPE)
+    embedded = heads.of_photos(network, BACKBONE.resize, RECIPE, ground.progress)
     train = ground.material.parts["train"]
     with torch.no_grad():
         last_layer(network).weight.zero_()
@@ -383,7 +383,7 @@ def test_a_trained_body_gets_the_better_head(
     train = train[:6]
     views.fill(train, [0, 1], Told())
     untouched = backbone_network.start(BACKBONE, ground.classes)
-    cached, drawn = heads.of_maps(untouched, views), heads.of_photos(ground, untouched, BACKBONE.resize, RECIPE)
+    cached, drawn = heads.of_maps(untouched, views), heads.of_photos(untouched, BACKBONE.resize, RECIPE, Told())
     for view in (0, 1):
         np.testing.assert_allclose(cached(train, view), drawn(train, view), atol=0.02)
     assert np.abs(drawn(train, 0) - drawn(train, 1)).max() > 0.1

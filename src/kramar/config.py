@@ -111,12 +111,13 @@ def duration(seconds: float) -> str:
 def parse_size(text: str | float, option: str) -> float:
     """Bytes in ``4.4MB``, ``2GB``, ``800kB`` (powers of ten) or a bare number of bytes.
 
-    Raises InputError for anything else, and for nothing.
+    Raises InputError for anything else, and for less than a kilobyte, in which nothing fits: a unit is missing.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?b)?", str(text).strip().lower().replace(" ", ""))
     size = float(found[1]) * _BYTES[found[2] or "b"] if found else 0.0
-    if not size:
-        raise InputError(f"{option}: expected a size such as 800kB, 4.4MB or 2GB, found {text!r}")
+    if size < _BYTES["kb"]:
+        bytes_only = f", which is {size:g} bytes" if found else ""
+        raise InputError(f"{option}: expected a size such as 800kB, 4.4MB or 2GB, found {text!r}{bytes_only}")
     return size
 
 

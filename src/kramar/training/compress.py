@@ -95,9 +95,10 @@ def compress(network: Network, share: float, photos: Squares) -> None:
 
 
 def _pixels(network: Network, photos: Squares, count: int) -> list[Tensor]:
+    """Of ``count`` photos, spread over all: they come class by class."""
     device = last_layer(network).weight.device
-    starts = range(0, count, _TOGETHER)
-    batches = (np.stack([photos[i] for i in range(at, min(at + _TOGETHER, count))]) for at in starts)
+    places = [place * len(photos) // count for place in range(count)]
+    batches = (np.stack([photos[place] for place in places[at : at + _TOGETHER]]) for at in range(0, count, _TOGETHER))
     return [network.normalised(torch.from_numpy(batch).to(device)) for batch in batches]
 
 

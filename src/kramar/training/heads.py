@@ -15,6 +15,7 @@ from kramar.models import squares
 from kramar.models.linear import Linear
 from kramar.models.networks import Network, last_layer
 from kramar.models.squares import Squares, roomy
+from kramar.progress import Progress
 from kramar.records import ResizeRule
 from kramar.runtime.session import Scores
 from kramar.training.answers import calibrated, said
@@ -72,17 +73,28 @@ def refit(ground: Ground, network: Network, embedded: Embedded, train: list[Entr
         return False
     judged = part(ground, embedded, val)
     head = fitted(ground, part(ground, embedded, some(train, ROWS // views), views), judged)
-    layer = last_layer(network)
-    own = Linear(layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy())
+    own = of(network)
+    mean = mean_of(own, head, judged)
     truth = judged.truth.astype(np.int64)
-    # As unsure as mixed and smoothed targets made the trained one, so that training can go on from it.
-    unsure = fit_temperature(own(judged.embeddings), truth)
-    mean = Linear((own.weights + unsure * head.weights) / 2, (own.bias + unsure * head.bias) / 2)
     losses = [calibrated(one(judged.embeddings), truth)[0] for one in (mean, own)]
     better = losses[0] < losses[1]
     if better:
         put(network, mean)
     return better
+
+
+def mean_of(own: Linear, head: Linear, judged: Part) -> Linear:
+    """The mean of a trained head and one of calibrated logits, made as unsure as ``judged`` shows the first to be: so
+    mixed and smoothed targets want it, and training can go on from it."""
+    unsure = fit_temperature(own(judged.embeddings), judged.truth.astype(np.int64))
+    weights, bias = (own.weights + unsure * head.weights) / 2, (own.bias + unsure * head.bias) / 2
+    return Linear(np.asarray(weights, np.float32), np.asarray(bias, np.float32))
+
+
+def of(network: Network) -> Linear:
+    """The network's last layer."""
+    layer = last_layer(network)
+    return Linear(layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy())
 
 
 def put(network: Network, head: Linear) -> None:
@@ -93,7 +105,7 @@ def put(network: Network, head: Linear) -> None:
         layer.bias.copy_(torch.tensor(head.bias))
 
 
-def of_photos(ground: Ground, network: Network, rule: ResizeRule, recipe: Recipe) -> Embedded:
+def of_photos(network: Network, rule: ResizeRule, recipe: Recipe, progress: Progress) -> Embedded:
     """What the body sees of photos, and of views that the recipe's augmentation draws of them."""
     policy = POLICIES[recipe.augment](rule, recipe.strength)
 
@@ -101,7 +113,7 @@ def of_photos(ground: Ground, network: Network, rule: ResizeRule, recipe: Recipe
         if not entries:
             return np.zeros((0, network.body.width), np.float32)
         shown = roomy(rule) if view else rule
-        squares.keep(entries, shown, ground.progress)
+        squares.keep(entries, shown, progress)
         photos: Squares = squares.squares(entries, shown)
         if view:
             photos = _View(photos, [entry.hash for entry in entries], policy, view)

@@ -181,7 +181,7 @@ class QuantisedRung:
             shown = some(train, NARROWED_ON)
             squares.keep(shown, architecture.resize, ground.progress)
             compress.compress(network, share, squares.squares(shown, architecture.resize))
-            embedded = heads.of_photos(ground, network, architecture.resize, RECIPE)
+            embedded = heads.of_photos(network, architecture.resize, RECIPE, ground.progress)
             learnt = heads.part(ground, embedded, some(train, heads.ROWS // heads.VIEWS), heads.VIEWS)
             heads.put(network, heads.fitted(ground, learnt, heads.part(ground, embedded, val)))
             backbone_network.export(ground, network, architecture, target, self.rung)
