@@ -21,6 +21,7 @@ NAMES = (
     "tail_speed",
     "climb",
     "distillation",
+    "decisions",
 )
 
 if __name__ == "__main__":

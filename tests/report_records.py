@@ -13,7 +13,9 @@ from kramar.records import (
     CalibrationBin,
     ClassScore,
     Confusion,
+    CurvePoint,
     DataRecord,
+    DecisionScores,
     Estimate,
     HeadRecord,
     LeftOut,
@@ -47,6 +49,30 @@ def metrics(accuracy: float = 0.742, n: int = 2485) -> Metrics:
         macro_f1=about(max(accuracy - 0.043, 0)),
         log_loss=about(0.931),
         calibration_error=about(0.021),
+    )
+
+
+def decisions(n: int, threshold: float | None = 0.91, *, guaranteed: bool = False) -> DecisionScores:
+    """Seven photos of ten without a person."""
+    curve = [
+        CurvePoint(threshold=1 - step / 25, coverage=step / 20, precision=1 - 0.26 * (step / 20) ** 3)
+        for step in range(1, 21)
+    ]
+    auto, coarse = (round(0.71 * n), round(0.1 * n)) if threshold else (0, round(0.3 * n))
+    return DecisionScores(
+        precision_target=0.98,
+        guaranteed=guaranteed,
+        threshold=threshold,
+        coverage=wilson(auto, n),
+        precision=wilson(round(0.985 * auto), auto) if auto else None,
+        coarse=wilson(coarse, n),
+        coarse_precision=wilson(round(0.97 * coarse), coarse) if coarse else None,
+        coarse_levels={"1": coarse},
+        set_target=0.95,
+        set_coverage=wilson(round(0.948 * n), n),
+        set_size=1.8,
+        curve=curve,
+        needed=None if guaranteed else 1240,
     )
 
 
@@ -308,6 +334,9 @@ def odd_records() -> dict[str, RunRecord]:
         "seven classes": little(18),
         "seven classes, none wrong": little(20),
         "one of everything": one_of_everything(),
+        "estimated decisions": shop(many, decisions=decisions(400)),
+        "guaranteed decisions": shop(many, decisions=decisions(400, guaranteed=True)),
+        "no answer sure enough": shop(many, decisions=decisions(400, None)),
         "several rungs": shop(many, ladder=[*plain.ladder, tail_rung()]),
         "two classes": shop(two),
         "no validation": shop(many, val=False),

@@ -22,7 +22,7 @@ from kramar.models.backbones import BACKBONES
 from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
-COMMANDS = {"train", "compare", "tune", "distill", "evaluate", "classify", "weights", "benchmark"}
+COMMANDS = {"train", "compare", "tune", "distill", "evaluate", "decide", "classify", "weights", "benchmark"}
 
 
 def test_help_names_every_command() -> None:
@@ -72,6 +72,7 @@ def test_train_says_what_it_made(trained: Run, shop: Path) -> None:
     accuracy = re.escape(trained.metrics["test"].accuracy.percent())
     assert re.fullmatch(
         rf"Test accuracy {accuracy}\n"
+        r"(No answer is sure enough for 98% precision|\d+% of photos need no person, at 98% precision \(estimated\))\n"
         rf"Model +{trained.path}/model\.onnx: 13\.\d MB, [\d.]+ ms a photo \([\d.]+ in OpenVINO\), float32\n"
         rf"Report +{trained.path}/report\.html\n",
         done.stdout,
@@ -95,7 +96,8 @@ def test_evaluate_in_words_and_in_json(trained: Run, shop: Path) -> None:
     assert (evaluation["split"], accuracy["n"]) == ("test", trained.record.data.split["test"])
     assert f"on {shop} (test photos, n = {accuracy['n']})" in words.stdout
     assert re.search(rf"accuracy +{accuracy['value']:.1%} ", words.stdout)
-    assert evaluation["decisions"] is None, "as in run.json, until model files carry some"
+    assert trained.record.decisions is not None
+    assert evaluation["decisions"]["coverage"] == trained.record.decisions.coverage.model_dump()
     again = json.loads(kramar("evaluate", model, shop, "--json", "--seed", "7").stdout)["metrics"]
     assert again["accuracy"] == accuracy
     assert again["log_loss"] != evaluation["metrics"]["log_loss"]
@@ -112,8 +114,8 @@ def test_classify_in_words_and_in_json(trained: Run, shop: Path, tmp_path: Path)
     assert words.returncode == document.returncode == 0
     lines = words.stdout.splitlines()
     assert len(lines) == 1 + 22, "a line a photo, whatever its name"
-    assert lines[0].split() == ["prob.", "label", "image"]
-    assert re.fullmatch(r" *[\d.]+%  (Box|Plate|Tent) +.*line\\n.*", lines[1])
+    assert lines[0].split() == ["prob.", "decision", "label", "image"]
+    assert re.fullmatch(r" *[\d.]+%  (auto|coarse|review) +(Box|Plate|Tent) +.*line\\n.*", lines[1])
     assert re.fullmatch(rf" error +{tmp_path}/text\.jpg: not an image .*", lines[2])
     assert not words.stderr
     predictions = json.loads(document.stdout)["predictions"]

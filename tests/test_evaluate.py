@@ -124,10 +124,6 @@ def test_the_seed_moves_the_bootstraps_intervals_and_nothing_else(model: Model, 
         kramar.evaluate(model, table, seed=-1)
 
 
-def test_decisions_are_none_until_a_model_carries_some(model: Model, table: Path) -> None:
-    assert kramar.evaluate(model, table).decisions is None
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
 def test_names_that_are_not_utf_8(trained: Run, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))

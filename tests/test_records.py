@@ -15,9 +15,9 @@ from kramar.records import (
     RunRecord,
     writable,
 )
-from report_records import shop
+from report_records import decisions, shop
 
-# DESIGN.md, "Stable keys"; what is in `decisions` comes with the decisions issue.
+# DESIGN.md, "Stable keys".
 RUN = {
     "": "kramar command seed machine data model metrics ladder decisions seconds rates peak_memory_bytes",
     "data": "photos classes fingerprint left_out split",
@@ -30,13 +30,15 @@ RUN = {
     "metrics.test.top5": "value low high n",
     "metrics.val.calibration_error": "value low high n",
     "ladder.0": "rung seconds val_accuracy bytes kept why",
+    "decisions": "precision_target coverage precision",
+    "decisions.coverage": "value low high n",
     "seconds": "total rooms",
 }
 
 
 @pytest.fixture(scope="module")
 def record() -> RunRecord:
-    return shop(["Apple", "Pear", "Fig", "Plum"])
+    return shop(["Apple", "Pear", "Fig", "Plum"], decisions=decisions(100))
 
 
 @pytest.mark.parametrize("path", RUN)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kramar.records import CalibrationBin, ClassScore, Confusion, Estimate
+from kramar.records import CalibrationBin, ClassScore, Confusion, CurvePoint, Estimate
 from kramar.report import wording
 from kramar.report.album import ALBUM_BYTES, PICTURE_BYTES, Album, shelves
-from kramar.report.charts import reliability, skyline, thirds, ticks, waffle
+from kramar.report.charts import coverage, reliability, skyline, thirds, ticks, waffle
 from kramar.report.confusion import heat_map
 from report_records import wilson
 
@@ -147,3 +147,17 @@ def test_kinds_of_what_is_left_out_are_words(key: str) -> None:
 )  # fmt: skip
 def test_figures_in_words(written: str, expected: str) -> None:
     assert written == expected
+
+
+def test_precision_is_drawn_from_a_whole_tenth_below_all_of_it() -> None:
+    points = [
+        CurvePoint(threshold=0.9, coverage=0.5, precision=1.0),
+        CurvePoint(threshold=0.1, coverage=1, precision=0.73),
+    ]
+    drawn = coverage(points, 0.98)
+    assert drawn.floor == 0.7
+    assert [round(tick, 2) for tick, _ in drawn.ticks] == [0.7, 0.8, 0.9, 1.0]
+    assert [y for _, y in drawn.ticks] == [300, 200, 100, 0]
+    assert drawn.line == "M150 0L300 270"
+    assert [round(tick, 2) for tick, _ in coverage([], 0.98).ticks] == [0.9, 0.92, 0.94, 0.96, 0.98, 1.0]
+    assert coverage([], 0.98).line == ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kramar.jobs.benchmark import Benchmark, benchmark
     from kramar.jobs.classify import classify
     from kramar.jobs.compare import Grid, compare
+    from kramar.jobs.decide import Decision, decide
     from kramar.jobs.distill import Distillation, distill
     from kramar.jobs.evaluate import Evaluation, evaluate
     from kramar.jobs.load import load
@@ -56,6 +57,7 @@ _HOMES = {
         "kramar.errors",
     ),
     "Benchmark": "kramar.jobs.benchmark",
+    "Decision": "kramar.jobs.decide",
     "Distillation": "kramar.jobs.distill",
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
@@ -68,6 +70,7 @@ _HOMES = {
     "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "compare": "kramar.jobs.compare",
+    "decide": "kramar.jobs.decide",
     "distill": "kramar.jobs.distill",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
@@ -79,6 +82,7 @@ _HOMES = {
 __all__ = [
     "Benchmark",
     "DataError",
+    "Decision",
     "Distillation",
     "Estimate",
     "Evaluation",
@@ -101,6 +105,7 @@ __all__ = [
     "benchmark",
     "classify",
     "compare",
+    "decide",
     "distill",
     "evaluate",
     "load",

@@ -29,6 +29,8 @@ DEFAULT_CACHE_SIZE = "2GB"
 # The ladder, the lowest first.
 RUNGS = ("head", "views", "tail", "whole", "distilled", "quantised")
 DEFAULT_SEED = 0
+# Of the answers that need no person, the share that is promised to be right; of sets, the share that holds the truth.
+DEFAULT_PRECISION, SET_COVERAGE = 0.98, 0.95
 DEFAULT_TOP = 5
 DEFAULT_TRIALS = 30
 DEFAULT_TUNE_BUDGET = "30m"
@@ -46,6 +48,7 @@ class TrainConfig:
         max_size, max_latency: what the model file may be at most: bytes, and milliseconds for one ready photo.
         cache_size: bytes that cached maps may take.
         rungs: those that may be climbed.
+        precision: the share of answers without a person that is promised to be right.
         columns: names of the table's columns by kramar's names (``{"image": "photo"}``).
         strict: whether anything left out fails the run.
     """
@@ -56,6 +59,7 @@ class TrainConfig:
     max_latency: float | None = None
     cache_size: float = field(default_factory=lambda: parse_size(DEFAULT_CACHE_SIZE, "--cache-size"))
     rungs: tuple[str, ...] = RUNGS
+    precision: float = DEFAULT_PRECISION
     seed: int = DEFAULT_SEED
     strict: bool = False
     columns: dict[str, str] = field(default_factory=dict)
@@ -131,6 +135,15 @@ def parse_latency(text: str | float, option: str = "--max-latency") -> float:
     if not latency:
         raise InputError(f"{option}: expected a time for one photo such as 20ms, found {text!r}")
     return latency
+
+
+def parse_share(text: str | float, option: str) -> float:
+    """The share in ``0.98`` or ``98%``. Raises InputError for anything else, and for none and all."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)", str(text).strip())
+    share = float(found[1]) / (100.0 if found[2] else 1.0) if found else 0.0
+    if not 0 < share < 1:
+        raise InputError(f"{option}: expected a share between 0 and 1 such as 0.98, found {text!r}")
+    return share
 
 
 def parse_rungs(text: str | Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,15 @@ def writable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+# What is done with an answer: it is given, or a category above it is; or a person decides.
+AUTO, COARSE, REVIEW = "auto", "coarse", "review"
+
+
+def percent(share: float) -> str:
+    """``0.98`` as ``98%``, ``0.995`` as ``99.5%``."""
+    return f"{100 * share:.6g}%"
+
+
 class Record(BaseModel):
     """A frozen document; unknown keys of a newer kramar are kept out of the way, not refused.
 
@@ -218,8 +227,59 @@ class Verification(Record):
     largest_difference: float
 
 
+class CurvePoint(Record):
+    """Of the answers of at least ``threshold``: their share of all photos, and the share of them that is right."""
+
+    threshold: float
+    coverage: float
+    precision: float
+
+
+class DecisionScores(Record):
+    """What a model file's decisions did on labelled photos.
+
+    Attributes:
+        precision_target: what was promised of ``auto`` answers; ``guaranteed``, or estimated.
+        coverage: the share of photos that is ``auto``, and needs no person; ``precision``, of those that are right.
+        coarse: the share that is ``coarse``; ``coarse_precision``, of those that are right; ``coarse_levels``, how many
+            were answered at each level, the first of them 1.
+        set_target: what was promised of sets; ``set_coverage``, the share that holds the true class; ``set_size``, how
+            many classes one has on average.
+        curve: what other thresholds would do, the strictest first.
+        needed: about how many labelled photos would show a guarantee, where there is none and that can be told.
+    """
+
+    precision_target: float
+    guaranteed: bool
+    threshold: float | None
+    coverage: Estimate
+    precision: Estimate | None
+    coarse: Estimate
+    coarse_precision: Estimate | None
+    coarse_levels: dict[str, int]
+    set_target: float
+    set_coverage: Estimate | None
+    set_size: float | None
+    curve: list[CurvePoint]
+    needed: int | None = None
+
+    def no_person(self) -> str:
+        """How many photos need no person, and how sure that is, in words."""
+        target = percent(self.precision_target)
+        if self.threshold is None:
+            return f"No answer is sure enough for {target} precision"
+        how = "guaranteed with 95% confidence" if self.guaranteed else "estimated"
+        return f"{self.coverage.value:.0%} of photos need no person, at {target} precision ({how})"
+
+    def more_photos(self) -> str:
+        """What it would take to promise more; nothing where that is done, or cannot be told."""
+        if self.guaranteed or self.needed is None:
+            return ""
+        return f"About {self.needed:,} labelled photos that it has not seen could show a guarantee (kramar decide)"
+
+
 class RunRecord(Record):
-    """``run.json``: every figure that the report shows. ``decisions`` is null until a model file carries some."""
+    """``run.json``: every figure that the report shows. ``decisions`` are measured on test photos; null without any."""
 
     kramar: str
     command: str
@@ -241,7 +301,7 @@ class RunRecord(Record):
     seconds: dict[str, float | dict[str, float]]
     rates: dict[str, float]
     features: dict[str, str | int]
-    decisions: dict[str, Any] | None = None
+    decisions: DecisionScores | None = None
     peak_memory_bytes: int
 
 
@@ -282,6 +342,40 @@ class ClassCard(Record):
     category: str
 
 
+class Promise(Record):
+    """From which probability on answers are given, so that the promised share of them is right.
+
+    ``guaranteed`` with 95% confidence by photos that chose nothing, or only estimated; ``photos`` it was fitted on, and
+    ``needed`` about how many it would take to show it, where that can be told. No ``threshold``: none could be found.
+    """
+
+    threshold: float | None = None
+    guaranteed: bool = False
+    photos: int = 0
+    needed: int | None = None
+
+
+class Decisions(Record):
+    """What a model file does with its answers: ``auto`` for a class, ``coarse`` for a category above it.
+
+    Attributes:
+        precision_target: the share of answers that is promised to be right, in (0, 1).
+        auto, coarse: from where on.
+        tried, coarse_tried: thresholds, with how many answers of the photos that chose the model reach them, and how
+            many of those are wrong: by these, the order is planned in which other photos test them.
+        set_coverage: the share of sets that is promised to hold the true class.
+        set_least: from which probability on a class belongs to a set; None where photos were too few to tell.
+    """
+
+    precision_target: float
+    auto: Promise
+    coarse: Promise
+    tried: list[tuple[float, int, int]] = Field(default_factory=list)
+    coarse_tried: list[tuple[float, int, int]] = Field(default_factory=list)
+    set_coverage: float
+    set_least: float | None = None
+
+
 class ModelCard(Record):
     """The document ``kramar`` in a model file's metadata."""
 
@@ -299,6 +393,7 @@ class ModelCard(Record):
     split: dict[str, int]
     weights_source: str
     weights_licence: str
+    decisions: Decisions | None = None
 
 
 class Ranked(Record):

@@ -18,14 +18,22 @@ from kramar.cli import weights
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
-from kramar.cli.options import WHOLE, CacheSize, Columns, Data, Json, Strict
-from kramar.cli.show import count_predictions, json_predictions, show_evaluation, show_predictions, show_run
+from kramar.cli.options import WHOLE, CacheSize, Columns, Data, Json, Precision, Strict
+from kramar.cli.show import (
+    count_predictions,
+    json_predictions,
+    show_decision,
+    show_evaluation,
+    show_predictions,
+    show_run,
+)
 from kramar.cli.terminal import printable, progress_bars
 from kramar.cli.tune import tune
 from kramar.config import (
     DEFAULT_BACKBONE,
     DEFAULT_BUDGET,
     DEFAULT_CACHE_SIZE,
+    DEFAULT_PRECISION,
     DEFAULT_SEED,
     DEFAULT_TOP,
     RUNGS,
@@ -142,6 +150,7 @@ def train(
         str, typer.Option(help="The rungs of the ladder that may be climbed, separated by commas.")
     ] = ",".join(RUNGS),
     cache_size: CacheSize = DEFAULT_CACHE_SIZE,
+    precision: Precision = str(DEFAULT_PRECISION),
     seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
@@ -165,6 +174,7 @@ def train(
             backbone=backbone,
             rungs=rungs,
             cache_size=cache_size,
+            precision=precision,
             seed=parse_seed(seed),
             columns=parse_columns(columns),
             strict=strict,
@@ -213,6 +223,44 @@ def evaluate(
         print(printable(evaluation.model_dump_json(indent=1)))
     else:
         show_evaluation(evaluation)
+
+
+@app.command()
+def decide(
+    model: Annotated[Path, typer.Argument(help="A kramar model file.")],
+    data: Annotated[Path, typer.Argument(help="Labelled photos that it has not seen: a folder or a table.")],
+    precision: Precision = str(DEFAULT_PRECISION),
+    out: Annotated[Path | None, typer.Option(help="Write another file instead of the model's own.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val, test or all [default: val where the split is known]."),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar=WHOLE, help="Seed of what is drawn [default: the model's own].")
+    ] = None,
+    columns: Columns = "",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Fit when answers need no person, without training."""
+    from kramar.jobs.decide import decide as job
+
+    with progress_bars() as progress:
+        decision = job(
+            model,
+            data,
+            precision=precision,
+            out=out,
+            split=split,
+            columns=parse_columns(columns),
+            seed=None if seed is None else parse_seed(seed),
+            strict=strict,
+            progress=progress,
+        )
+    if as_json:
+        print(printable(decision.model_dump_json(indent=1)))
+    else:
+        show_decision(decision)
 
 
 @app.command()

@@ -25,6 +25,10 @@ Epochs = Annotated[
 CacheSize = Annotated[
     str, typer.Option(metavar="<size>", help="Views that are kept in the cache take at most so much, such as 2GB.")
 ]
+Precision = Annotated[
+    str,
+    typer.Option(metavar="<share>", help="Of the answers that need no person, the share that is promised to be right."),
+]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
 ]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from kramar.cli.terminal import printable
 from kramar.errors import DataError
+from kramar.records import COARSE, percent
 
 if TYPE_CHECKING:
+    from kramar.jobs.decide import Decision
     from kramar.jobs.evaluate import Evaluation
     from kramar.jobs.run import Run
-    from kramar.records import Prediction
+    from kramar.records import DecisionScores, Prediction
 
 
 def show_run(done: Run) -> None:
@@ -23,6 +25,8 @@ def show_run(done: Run) -> None:
         print(f"Validation accuracy {record.metrics['val'].accuracy.percent()}; nothing was tested")
     else:
         print("Neither tested nor validated: the data has no photos for it")
+    if record.decisions:
+        print(record.decisions.no_person())
     if len(record.ladder) > 1:
         print("Climbed       validation      test       MB      ms  rung")
         for rung in record.ladder:
@@ -52,24 +56,49 @@ def show_evaluation(evaluation: Evaluation) -> None:
             print(f"  {title:<18} {estimate.value:.4f}  ({estimate.low:.4f} to {estimate.high:.4f})")
         else:
             print(f"  {title:<18} {estimate.value:6.1%}  ({estimate.low:.1%} to {estimate.high:.1%})")
+    if evaluation.decisions:
+        _show_decisions(evaluation.decisions)
     for confusion in evaluation.confusions[:5]:
         print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
     if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
         print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
 
 
+def show_decision(decision: Decision) -> None:
+    """Print what a model file's new decisions do."""
+    part = "all photos" if decision.split == "all" else f"{decision.split} photos"
+    print(f"{decision.model}, decided on {decision.data} ({part}, n = {decision.photos:,})")
+    _show_decisions(decision.decisions)
+    if more := decision.decisions.more_photos():
+        print(f"  {more}")
+
+
+def _show_decisions(decisions: DecisionScores) -> None:
+    print(f"  {decisions.no_person()}")
+    for name, share, right in (
+        ("auto", decisions.coverage, decisions.precision),
+        ("coarse", decisions.coarse, decisions.coarse_precision),
+    ):
+        if right:
+            print(f"  {name:<18} {share.value:6.1%} of photos, {right.value:.1%} of them right ({right.n:,} answers)")
+    if decisions.set_coverage and decisions.set_size:
+        held, target = f"{decisions.set_coverage.value:6.1%}", percent(decisions.set_target)
+        print(f"  sets               {held} hold the truth ({target} promised), {decisions.set_size:.1f} classes each")
+
+
 def show_predictions(predictions: Iterator[Prediction]) -> tuple[int, int]:
     """A table that grows a row a photo, as they come: the last column takes whatever width it needs."""
     done = bad = 0
-    print(f"{'prob.':>6}  {'label':<28}  image")
+    print(f"{'prob.':>6}  {'decision':<8}  {'label':<28}  image")
     for prediction in predictions:
         done += 1
         bad += bool(prediction.error)
         name = _one_line(prediction.image)
         if prediction.error:
-            print(f"{'error':>6}  {'':<28}  {name}: {prediction.error}")
+            print(f"{'error':>6}  {'':<8}  {'':<28}  {name}: {prediction.error}")
         else:
-            print(f"{prediction.probability:6.1%}  {_one_line(prediction.label):<28}  {name}")
+            said = prediction.category if prediction.decision == COARSE else prediction.label
+            print(f"{prediction.probability:6.1%}  {prediction.decision:<8}  {_one_line(said):<28}  {name}")
     return done, bad
 
 

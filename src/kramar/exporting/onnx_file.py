@@ -157,8 +157,11 @@ def read_weights(path: Path, prefix: str) -> dict[str, npt.NDArray[np.float32]]:
 
 def describe(path: Path, card: ModelCard, target: Path) -> None:
     """Write the model file at ``path`` to ``target`` with another ``card``; what it computes stays the same."""
-    import onnx
-    from onnx import helper
+    try:
+        import onnx
+        from onnx import helper
+    except ImportError:
+        raise MissingExtra("train", "writing a model file") from None
 
     model = onnx.load(path)
     helper.set_model_props(model, {"kramar": card.model_dump_json()})

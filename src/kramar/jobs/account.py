@@ -22,7 +22,7 @@ from kramar.jobs.gather import Gathered, categories
 from kramar.jobs.run import RunFolder
 from kramar.models.engines import Choice
 from kramar.models.features import Pass
-from kramar.records import Gain, LeftOut, Metrics, ModelCard, ModelRecord, Rung, RunRecord, SkippedRung
+from kramar.records import DecisionScores, Gain, LeftOut, Metrics, ModelCard, ModelRecord, Rung, RunRecord, SkippedRung
 from kramar.training import ladder
 from kramar.training.climb import Climbed, Limits
 from kramar.training.ladder import Skipped
@@ -41,7 +41,7 @@ class Outcome:
         left_out, warnings: all of them, from every room.
         climbed, skipped: the rungs of the ladder, the lowest first; ``chosen`` is the one whose model is kept.
         scored, metrics: the answers of each climbed rung's model by its key and part, and what they are worth.
-        card: the kept model's.
+        card: the kept model's; ``decisions``, what those of its file do on test photos.
     """
 
     entries: Sequence[Entry]
@@ -54,6 +54,7 @@ class Outcome:
     scored: Mapping[str, Mapping[str, Scored]]
     metrics: Mapping[str, Mapping[str, Metrics]]
     card: ModelCard
+    decisions: DecisionScores | None
     choice: Choice
     features: Pass
 
@@ -115,6 +116,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             "reused": outcome.features.reused,
             "rates_measured": "now" if outcome.features.measured else "by an earlier run",
         },
+        decisions=outcome.decisions,
         seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),
     )
@@ -199,6 +201,7 @@ def given_limits(config: TrainConfig) -> dict[str, str]:
         "--max-latency": f"{config.max_latency:g}ms" if config.max_latency else "",
         "--cache-size": f"{config.cache_size:.0f}" if config.cache_size != default.cache_size else "",
         "--rungs": ",".join(config.rungs) if config.rungs != default.rungs else "",
+        "--precision": f"{config.precision:g}" if config.precision != default.precision else "",
     }
     return {name: value for name, value in given.items() if value}
 

@@ -6,24 +6,24 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from kramar.config import parse_seed
-from kramar.data import manifest
-from kramar.data.listing import SPLIT_NAMES
-from kramar.data.manifest import Entry
-from kramar.data.sources import list_photos
-from kramar.data.split import assign
-from kramar.errors import DataError, InputError
 from kramar.evaluation import breakdown
-from kramar.evaluation.metrics import Scored, calibration_bins, score
-from kramar.jobs.gather import refuse
+from kramar.evaluation.decided import decided
+from kramar.evaluation.metrics import calibration_bins, score
+from kramar.jobs.labelled import labelled
 from kramar.progress import Progress, Silent
-from kramar.records import CalibrationBin, ClassScore, Confusion, LeftOut, Metrics, Mistake, ModelCard, Record
+from kramar.records import (
+    CalibrationBin,
+    ClassScore,
+    Confusion,
+    DecisionScores,
+    LeftOut,
+    Metrics,
+    Mistake,
+    Record,
+)
 from kramar.runtime.model import Model
-from kramar.runtime.session import Scores
 
 
 class Evaluation(Record):
@@ -31,7 +31,7 @@ class Evaluation(Record):
 
     Attributes:
         split: the part that was scored, or ``all``.
-        decisions: how the decisions of the model file did; None until model files carry some, as in ``run.json``.
+        decisions: how the decisions of the model file did; None where it carries none.
         warnings: what the user should know, such as labels that the model does not have.
     """
 
@@ -40,7 +40,7 @@ class Evaluation(Record):
     split: str
     photos: int
     metrics: Metrics
-    decisions: dict[str, Any] | None = None
+    decisions: DecisionScores | None = None
     classes: list[ClassScore]
     confusions: list[Confusion]
     mistakes: list[Mistake]
@@ -81,44 +81,8 @@ def evaluate(
     opened = model if isinstance(model, Model) else Model(model)
     seed = opened.card.seed if seed is None else parse_seed(seed)
     source = Path(data)
-    listing = list_photos(source, dict(columns or {}))
-    listed, left_out = manifest.hash_photos(listing, listener)
-    entries, part = _part(listed, opened.card, source, split)
-    scores: list[Scores] = []
-    read = []
-    unread = []
-    with listener.stage("Classifying photos", len(entries)) as advance:
-        answers = opened.stream_scores(entry.photo for entry in entries)
-        for entry, (_, found) in zip(entries, answers, strict=True):
-            if isinstance(found, Exception):
-                unread.append(LeftOut(image=entry.image, kind=found.kind, detail=str(found)))
-            else:
-                read.append(entry)
-                scores.append(found)
-            advance(1)
-    left_out = [*listing.left_out, *left_out, *unread]
-    if strict:
-        refuse(left_out, source)
-    if not read:
-        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {unread[0].detail}")
-    scored = Scored.of(
-        np.stack(scores), [entry.label for entry in read], opened.classes, [entry.group for entry in read]
-    )
-    unknown = Counter(label for label, truth in zip(scored.labels, scored.truth, strict=True) if truth < 0)
-    if len(unknown) == len(set(scored.labels)):
-        raise DataError(
-            f"{source}: expected labels of the model such as {opened.classes[0]!r}, found only others such as "
-            f"{scored.labels[0]!r}; is it the right model, or does --columns name the right label column?"
-        )
-    warnings = list(listing.warnings)
-    if unknown:
-        names = ", ".join(repr(label) for label in sorted(unknown)[:8])
-        warnings.append(
-            f"{unknown.total()} photo(s) of {len(unknown)} label(s) that the model does not have "
-            f"({names}) count as mistakes"
-        )
-    for warning in warnings:
-        listener.say(f"Warning: {warning}")
+    found = labelled(opened, source, listener, split=split, default="test", columns=columns, strict=strict)
+    scored, part, read = found.scored, found.part, found.entries
     counts = {label: {part: n} for label, n in sorted(Counter(scored.labels).items())}
     return Evaluation(
         model=str(opened.path),
@@ -126,39 +90,12 @@ def evaluate(
         split=part,
         photos=len(read),
         metrics=score(scored, seed),
+        decisions=decided(scored, opened.rule) if opened.rule else None,
         classes=breakdown.by_class(scored, counts, {entry.label: entry.category for entry in read}),
         confusions=breakdown.confusions(scored),
         mistakes=breakdown.mistakes(scored, [entry.image for entry in read]),
         calibration=calibration_bins(scored),
-        left_out=dict(Counter(item.kind for item in left_out)),
-        left_out_files=left_out,
-        warnings=warnings,
+        left_out=dict(Counter(item.kind for item in found.left_out)),
+        left_out_files=found.left_out,
+        warnings=found.warnings,
     )
-
-
-def _part(entries: list[Entry], card: ModelCard, source: Path, split: str | None) -> tuple[list[Entry], str]:
-    """The entries to score, and the name of their part.
-
-    The photos that the model was trained on are known by their fingerprint, and so is the part of each.
-    """
-    if split is not None and split != "all" and split not in SPLIT_NAMES:
-        raise InputError(f"--split: expected train, val, test or all, found {split!r}")
-    if not entries:
-        raise DataError(f"{source}: none of its photos can be opened; check the paths")
-    trained_on = assign(entries, card.seed)
-    if not entries[0].split and manifest.fingerprint(trained_on) == card.data_fingerprint:
-        entries = trained_on
-    has_split = bool(entries[0].split)
-    if split == "all" or (split is None and not has_split):
-        return entries, "all"
-    if not has_split:
-        raise DataError(
-            f"{source}: has no split of its own and is not what the model was trained on; "
-            f"leave --split {split} away to score all of it"
-        )
-    part = SPLIT_NAMES[split or "test"]
-    chosen = [entry for entry in entries if entry.split == part]
-    if not chosen:
-        there = ", ".join(sorted({entry.split for entry in entries}))
-        raise DataError(f"{source}: has no {part} photos, only {there}; choose with --split, or --split all")
-    return chosen, part

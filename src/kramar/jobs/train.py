@@ -11,6 +11,7 @@ from kramar.config import (
     DEFAULT_BACKBONE,
     DEFAULT_BUDGET,
     DEFAULT_CACHE_SIZE,
+    DEFAULT_PRECISION,
     DEFAULT_SEED,
     RUNGS,
     RUNS_FOLDER,
@@ -19,6 +20,7 @@ from kramar.config import (
     parse_duration,
     parse_latency,
     parse_rungs,
+    parse_share,
     parse_size,
 )
 from kramar.data.columns import spelt
@@ -41,6 +43,7 @@ def train(
     backbone: str = DEFAULT_BACKBONE,
     rungs: str | Sequence[str] = RUNGS,
     cache_size: str | float = DEFAULT_CACHE_SIZE,
+    precision: str | float = DEFAULT_PRECISION,
     seed: int = DEFAULT_SEED,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -58,6 +61,7 @@ def train(
         backbone: the network whose features are used.
         rungs: those of the ladder that may be climbed (``"head,tail"``).
         cache_size: what cached maps may take at most (``"2GB"``, or bytes).
+        precision: the share of answers without a person that is promised to be right.
         seed: of the split, the folds, training and the bootstrap.
         columns: the table's column names by kramar's (``{"image": "photo"}``).
         strict: fail where any photo, row or file has to be left out.
@@ -77,6 +81,7 @@ def train(
         max_latency=None if max_latency is None else parse_latency(max_latency),
         cache_size=parse_size(cache_size, "--cache-size"),
         rungs=parse_rungs(rungs),
+        precision=parse_share(precision, "--precision"),
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.config import TrainConfig
+from kramar.config import SET_COVERAGE, TrainConfig
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
+from kramar.decisions.fitting import planned
 from kramar.errors import DataError, FailedError
+from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import score
 from kramar.exporting import onnx_file
 from kramar.files import make_folder, replacing, write_text
@@ -31,6 +33,7 @@ from kramar.models.store import FeatureStore
 from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
+from kramar.runtime.rule import Rule
 from kramar.training import ladder
 from kramar.training.budget import affordable, thinned
 from kramar.training.climb import Climbed, Ground, Limits, Step
@@ -93,7 +96,14 @@ class Training:
             }
         with run.room("export"):
             card = Model(models / f"{chosen.key}.onnx").card
-            card = card.model_copy(update={"metrics": metrics[chosen.key]})
+            paths = [one.category for one in card.classes]
+            said = answers[chosen.key]
+            decisions = (
+                planned(said["val"], paths, self._config.precision, SET_COVERAGE, self._config.seed)
+                if "val" in said
+                else None
+            )
+            card = card.model_copy(update={"metrics": metrics[chosen.key], "decisions": decisions})
             onnx_file.describe(models / f"{chosen.key}.onnx", card, run.path / "model.onnx")
         outcome = Outcome(
             entries=entries,
@@ -106,6 +116,7 @@ class Training:
             scored=answers,
             metrics=metrics,
             card=card,
+            decisions=decided(said["test"], Rule(decisions, card.classes)) if decisions and "test" in said else None,
             choice=choice,
             features=done,
         )

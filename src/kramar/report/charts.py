@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kramar.records import CalibrationBin
+from kramar.records import CalibrationBin, CurvePoint
 
 PARTS = ("train", "val", "test")
 SKYLINE_WIDTH, SKYLINE_HEIGHT = 1000, 200
@@ -90,6 +90,31 @@ def reliability(bins: Sequence[CalibrationBin]) -> Reliability:
         if bin_.n
     ]
     return Reliability(points, "M" + "L".join(f"{x:g} {y:g}" for x, y in points) if points else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A line in a square of ``RELIABILITY_SIDE``: share of photos to the right, precision upwards from ``floor``."""
+
+    line: str
+    floor: float
+    ticks: list[tuple[float, float]]
+
+    def height(self, precision: float) -> float:
+        """Where a precision lies, y downwards."""
+        return round(RELIABILITY_SIDE * (1 - (precision - self.floor) / (1 - self.floor)), 1)
+
+
+def coverage(points: Sequence[CurvePoint], target: float) -> Coverage:
+    """How precise the answers to so many photos are, in whole tenths from below the lowest of it and the target."""
+    floor = min(9, int(10 * min([target, *(point.precision for point in points)]))) / 10
+    tenths = round(10 * (1 - floor))
+    # A tenth a step, or less where there are few of them.
+    steps = {1: 5, 2: 4}.get(tenths, tenths)
+    shown = [floor + (1 - floor) * step / steps for step in range(steps + 1)]
+    chart = Coverage("", floor, [])
+    line = "L".join(f"{RELIABILITY_SIDE * p.coverage:.5g} {chart.height(p.precision):g}" for p in points)
+    return Coverage("M" + line if points else "", floor, [(tick, chart.height(tick)) for tick in shown])
 
 
 @dataclass(frozen=True, slots=True)

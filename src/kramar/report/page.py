@@ -112,6 +112,9 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
             parts_shown=[part for part in charts.PARTS if any(score.photos.get(part) for score in by_size)],
             reliability=charts.reliability(record.calibration),
             thirds=charts.thirds(record.calibration),
+            coverage=charts.coverage(record.decisions.curve, record.decisions.precision_target)
+            if record.decisions
+            else None,
             heat=heat_map(record.confusions, record.classes),
             metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
             steps=STEPS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor, log10
 
-from kramar.records import Estimate
+from kramar.records import Estimate, percent
 
 LONGEST_NAME = 160
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -202,6 +202,7 @@ FILTERS: dict[str, Callable[..., str]] = {
         kind,
         last_part,
         name,
+        percent,
         rate,
         scientific,
         share,

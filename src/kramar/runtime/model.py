@@ -17,6 +17,7 @@ from kramar.data.listing import Photo, PhotoFile
 from kramar.data.pixels import Pixels, as_image, in_order, prepare, square
 from kramar.errors import ModelFileError, PhotoError
 from kramar.records import CARD_SCHEMA, ModelCard, Prediction, Ranked, Record
+from kramar.runtime.rule import Rule
 from kramar.runtime.session import OnnxSession, Scores, any_photo, median_milliseconds
 
 # Large enough to keep every core busy (8 photos run within 5% of the best batch), small enough to stay in cache.
@@ -42,6 +43,7 @@ class Model:
         self.path = Path(path)
         self._session = OnnxSession(self.path, threads)
         self.card = self._read_card()
+        self.rule = None if self.card.decisions is None else Rule(self.card.decisions, self.card.classes)
 
     def _read_card(self) -> ModelCard:
         document = self._session.metadata.get("kramar")
@@ -136,11 +138,14 @@ class Model:
         """The prediction that ``probabilities``, ``[C]``, amount to."""
         best = np.argsort(-probabilities, kind="stable")[:top]
         first = self.card.classes[best[0]]
+        decided = None if self.rule is None else self.rule(probabilities[None])[0]
         return Prediction(
             image=image,
             label=first.label,
             probability=float(probabilities[best[0]]),
-            category=first.category,
+            category=first.category if decided is None else decided.category,
+            decision="" if decided is None else decided.decision,
+            set=[] if decided is None else [self.card.classes[i].label for i in decided.members],
             top=[Ranked(label=self.card.classes[i].label, probability=float(probabilities[i])) for i in best],
         )
 

@@ -24,7 +24,7 @@ from kramar.training.material import Material
 # Without validation photos, this many training photos show whether a file does what its source does.
 VERIFIED = 300
 # Bytes that a model file's card grows by, once it is kept and tested.
-CARD_ROOM = 2000
+CARD_ROOM = 4000
 
 
 class Step(Record):

@@ -1,0 +1,38 @@
+"""Sets of classes that hold the true one as often as promised: split conformal prediction.
+
+A class belongs to a photo's set from some probability on (the least ambiguous sets of Sadinle, Lei and Wasserman 2019).
+Photos that the model did not learn from give that probability, so that a new photo's set holds its class with the
+promised probability at least, whatever the model (Vovk, Gammerman and Shafer 2005; Papadopoulos et al. 2002).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
+
+
+def least(probabilities: Floats, truth: Indices, coverage: float) -> float | None:
+    """From which probability on a class belongs to a set, for ``coverage`` in (0, 1).
+
+    ``probabilities`` is ``[N, C]``, ``truth`` the classes ``[N]``, of photos that are independent of each other. None
+    where they are too few: 19 at least for 95%.
+    """
+    return _ranked(probabilities[np.arange(len(truth)), truth], coverage)
+
+
+def least_by_class(probabilities: Floats, truth: Indices, coverage: float) -> list[float | None]:
+    """The same for each class by its own photos, so that the promise holds for each (Vovk 2012); None for those that
+    have too few."""
+    own = probabilities[np.arange(len(truth)), truth]
+    return [_ranked(own[truth == place], coverage) for place in range(probabilities.shape[1])]
+
+
+def _ranked(own: Floats, coverage: float) -> float | None:
+    """The probability of the true class that a share of ``coverage`` reaches, one photo more counted as short of it."""
+    rank = math.ceil((len(own) + 1) * coverage)
+    return float(np.sort(own)[::-1][rank - 1]) if rank <= len(own) else None

@@ -1,0 +1,108 @@
+"""``kramar decide``: from which probability on answers need no person, by labelled photos, without training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kramar.config import DEFAULT_PRECISION, SET_COVERAGE, parse_seed, parse_share
+from kramar.decisions import fitting
+from kramar.errors import DataError
+from kramar.evaluation.decided import decided
+from kramar.exporting import onnx_file
+from kramar.jobs.labelled import labelled
+from kramar.progress import Progress, Silent
+from kramar.records import DecisionScores, LeftOut, Record
+from kramar.runtime.model import Model
+from kramar.runtime.rule import Rule
+
+# Fewer photos than this are not halved where a model file has no plan of its own.
+FEWEST = 20
+
+
+class Decision(Record):
+    """Decisions that were fitted anew.
+
+    Attributes:
+        model: the file that carries them now.
+        split: the part of the data that they were fitted on, or ``all``.
+        decisions: what they do on those photos themselves, which flatters them a little.
+    """
+
+    model: str
+    data: str
+    split: str
+    photos: int
+    decisions: DecisionScores
+    left_out_files: list[LeftOut]
+    warnings: list[str]
+
+
+def decide(
+    model: str | os.PathLike[str] | Model,
+    data: str | os.PathLike[str],
+    *,
+    precision: str | float = DEFAULT_PRECISION,
+    out: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Decision:
+    """Fit the decisions of ``model`` on the labelled photos in ``data``, and write them into its file.
+
+    Args:
+        model: a model file, or an open one.
+        data: labelled photos: a folder or a table.
+        precision: the share of answers without a person that is promised to be right.
+        out: another file for it; by default the model's own, in one step.
+        split: ``train``, ``val``, ``test`` or ``all``; by default the validation part where the data has a split of its
+            own, or is what the model was trained on, and else all of it.
+        columns: the table's column names by kramar's.
+        seed: draws which photo of a group tests; by default the model's own.
+        strict: fail where any photo, row or file has to be left out.
+        progress: who listens; nobody by default.
+
+    Raises:
+        InputError: the data or the model file cannot be used, or the model learnt from these photos.
+        OutputError: the file cannot be written.
+    """
+    listener = progress or Silent()
+    share = parse_share(precision, "--precision")
+    opened = model if isinstance(model, Model) else Model(model)
+    card = opened.card
+    seed = card.seed if seed is None else parse_seed(seed)
+    source, target = Path(data), Path(out) if out is not None else opened.path
+    found = labelled(opened, source, listener, split=split, default="val", columns=columns, strict=strict)
+    if found.learnt_from and found.part in ("train", "all"):
+        raise DataError(
+            f"{source}: the model learnt from these photos, so it is too sure of them; "
+            "give photos that it has not seen, or --split val or test"
+        )
+    paths = [one.category for one in card.classes]
+    plan, scored = card.decisions, found.scored
+    if found.learnt_from and found.part == "val":
+        decisions = fitting.planned(scored, paths, share, SET_COVERAGE, seed)
+        listener.say("These photos chose the model: what it promises by them is estimated, not guaranteed")
+    else:
+        if plan is None and len(set(scored.groups)) >= FEWEST:
+            planning, scored = fitting.halves(scored, seed)
+            plan = fitting.planned(planning, paths, share, SET_COVERAGE, seed)
+        decisions = (
+            fitting.planned(scored, paths, share, SET_COVERAGE, seed)
+            if plan is None
+            else fitting.promised(plan, scored, paths, share, SET_COVERAGE, seed)
+        )
+    card = card.model_copy(update={"decisions": decisions})
+    onnx_file.describe(opened.path, card, target)
+    return Decision(
+        model=str(target),
+        data=str(source),
+        split=found.part,
+        photos=len(found.entries),
+        decisions=decided(found.scored, Rule(decisions, card.classes)),
+        left_out_files=found.left_out,
+        warnings=found.warnings,
+    )

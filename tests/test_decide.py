@@ -1,0 +1,114 @@
+"""``kramar.decide``: new decisions for a model file, by photos that it has not seen."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import kramar
+from kramar import DataError, InputError, Run
+from products import put_folder
+from shell import complaint
+from shell import kramar as command
+
+
+@pytest.fixture
+def model(trained: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copy(trained.path / "model.onnx", tmp_path / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return put_folder(tmp_path_factory.mktemp("unseen") / "photos", 20, start=500)
+
+
+def test_a_trained_model_carries_decisions(trained: Run, shop: Path) -> None:
+    card = kramar.load(trained.path / "model.onnx").card
+    assert card.decisions is not None
+    assert card.decisions.precision_target == 0.98
+    # Nine validation photos show nothing.
+    assert not card.decisions.auto.guaranteed
+    again = kramar.evaluate(trained.path / "model.onnx", shop)
+    assert again.decisions is not None
+    assert trained.record.decisions is not None
+    # Thresholds on the curve are probabilities, which differ in their last digits.
+    assert again.decisions.model_copy(update={"curve": []}) == trained.record.decisions.model_copy(update={"curve": []})
+    assert again.decisions.coverage.n == trained.record.data.split["test"]
+
+
+def test_photos_that_it_has_not_seen_can_guarantee(model: Path, unseen: Path, tmp_path: Path) -> None:
+    before = model.read_bytes()
+    done = kramar.decide(model, unseen, precision=0.5, out=tmp_path / "decided.onnx")
+    assert (done.split, done.photos) == ("all", 60)
+    assert done.decisions.guaranteed
+    assert done.decisions.precision_target == 0.5
+    assert model.read_bytes() == before
+    opened = kramar.load(tmp_path / "decided.onnx")
+    assert opened.card.decisions is not None
+    assert opened.card.decisions.auto.guaranteed
+    assert kramar.evaluate(opened, unseen).decisions == done.decisions
+    decisions = [row.decision for row in kramar.classify(opened, unseen)]
+    assert decisions.count("auto") == round(60 * done.decisions.coverage.value)
+    assert set(decisions) <= {"auto", "coarse", "review"}
+    # Its own file, in one step.
+    assert kramar.decide(model, unseen, precision="50%").model == str(model)
+    assert kramar.load(model).card == opened.card
+
+
+def test_sets_are_in_the_table(model: Path, unseen: Path, tmp_path: Path) -> None:
+    kramar.decide(model, unseen, precision=0.5)
+    list(kramar.classify(model, unseen, out=tmp_path / "out.csv"))
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["decision"] for row in rows} <= {"auto", "coarse", "review"}
+    assert all(json.loads(row["set"])[0] == row["label"] for row in rows)
+
+
+def test_photos_that_chose_the_model_only_estimate(model: Path, shop: Path) -> None:
+    done = kramar.decide(model, shop, precision=0.5)
+    assert done.split == "val"
+    assert not done.decisions.guaranteed
+
+
+def test_test_photos_chose_nothing(model: Path, shop: Path) -> None:
+    assert kramar.decide(model, shop, split="test", precision=0.01).decisions.guaranteed
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_photos_that_it_learnt_from_are_refused(model: Path, shop: Path, split: str) -> None:
+    before = model.read_bytes()
+    with pytest.raises(DataError, match="the model learnt from these photos"):
+        kramar.decide(model, shop, split=split)
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize("given", ["1", "0", "98", "much", "-0.5"])
+def test_a_wrong_precision_is_one_line(model: Path, unseen: Path, given: str) -> None:
+    with pytest.raises(InputError, match=r"--precision: expected a share between 0 and 1 such as 0\.98, found"):
+        kramar.decide(model, unseen, precision=given)
+
+
+def test_a_model_without_a_plan_halves_the_photos(model: Path, unseen: Path) -> None:
+    from kramar.exporting import onnx_file
+
+    card = kramar.load(model).card.model_copy(update={"decisions": None})
+    onnx_file.describe(model, card, model)
+    assert kramar.evaluate(model, unseen).decisions is None
+    kramar.decide(model, unseen, precision=0.5)
+    decisions = kramar.load(model).card.decisions
+    assert decisions is not None
+    assert decisions.auto.photos == 30
+
+
+def test_in_words_and_in_json(model: Path, unseen: Path) -> None:
+    words = command("decide", model, unseen, "--precision", "0.5")
+    assert words.returncode == 0
+    assert f"{model}, decided on {unseen} (all photos, n = 60)" in words.stdout
+    assert "of photos need no person, at 50% precision (guaranteed with 95% confidence)" in words.stdout
+    document = json.loads(command("decide", model, unseen, "--precision", "0.5", "--json").stdout)
+    assert document["decisions"]["guaranteed"]
+    assert "expected a share" in complaint(command("decide", model, unseen, "--precision", "2"), 2)
