@@ -84,14 +84,12 @@ def drawn(population: Scored, generator: np.random.Generator) -> Scored:
 def tell(population: Scored, model: Model, target: float) -> None:
     """Draws at one precision: guaranteed, estimated, and the plain rule."""
     paths = [one.category for one in model.card.classes]
-    plan = model.card.decisions
-    assert plan is not None
     generator = np.random.default_rng(0)
     broken = {"guaranteed": 0, "all thresholds": 0}
     coverage: dict[str, list[float]] = {name: [] for name in broken}
     helped, sets = [], []
     for _ in range(DRAWS):
-        decisions = fitting.promised(plan, drawn(population, generator), paths, target, SET_COVERAGE, 0)
+        decisions = fitting.promised(drawn(population, generator), paths, target, SET_COVERAGE, 0)
         found = decided(population, Rule(decisions, model.card.classes))
         wrong = found.precision is not None and found.precision.value < target
         broken["all thresholds"] += wrong
@@ -110,7 +108,7 @@ def tell(population: Scored, model: Model, target: float) -> None:
         f"      {target:.0%}: guaranteed in {shown} of {DRAWS} draws, coverage {np.mean(coverage['guaranteed']):.1%}; "
         f"with estimates where it is not {np.mean(coverage['all thresholds']):.1%}, broken in "
         f"{broken['all thresholds']}; a plain rule {rule.coverage.value:.1%} at "
-        f"{rule.precision.value if rule.precision else 0:.1%}; coarse and right {np.mean(helped):.1%} more"
+        f"{rule.precision.value if rule.precision else 0:.1%}; coarse and right {np.mean(helped):.1%}"
     )
     held, size = np.mean(sets, axis=0)
     print(f"      sets of {SET_COVERAGE:.0%}: {held:.1%} hold the truth on average, {size:.2f} classes each")

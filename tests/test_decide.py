@@ -92,16 +92,17 @@ def test_a_wrong_precision_is_one_line(model: Path, unseen: Path, given: str) ->
         kramar.decide(model, unseen, precision=given)
 
 
-def test_a_model_without_a_plan_halves_the_photos(model: Path, unseen: Path) -> None:
+def test_a_model_without_decisions_gets_some(model: Path, unseen: Path) -> None:
     from kramar.exporting import onnx_file
 
     card = kramar.load(model).card.model_copy(update={"decisions": None})
     onnx_file.describe(model, card, model)
     assert kramar.evaluate(model, unseen).decisions is None
+    assert [row.decision for row in kramar.classify(model, unseen)] == [""] * 60
     kramar.decide(model, unseen, precision=0.5)
     decisions = kramar.load(model).card.decisions
     assert decisions is not None
-    assert decisions.auto.photos == 30
+    assert decisions.auto.photos == 60
 
 
 def test_in_words_and_in_json(model: Path, unseen: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from kramar.data.tree import Tree
 from kramar.decisions import fitting
@@ -41,13 +40,13 @@ def rule(decisions: Decisions) -> Rule:
 
 
 def test_photos_that_chose_the_model_estimate_and_others_guarantee() -> None:
-    plan = fitting.planned(shop(600, 0), PATHS, 0.95, 0.9, 0)
-    assert not plan.auto.guaranteed
-    assert plan.auto.threshold is not None
-    assert plan.auto.needed is not None
-    new = fitting.promised(plan, shop(600, 1), PATHS, 0.95, 0.9, 0)
+    known = fitting.estimated(shop(600, 0), PATHS, 0.95, 0.9, 0)
+    assert not known.auto.guaranteed
+    assert known.auto.threshold is not None
+    assert known.auto.needed is not None
+    new = fitting.promised(shop(900, 1), PATHS, 0.95, 0.9, 0)
     assert new.auto.guaranteed
-    assert new.auto.photos == 600
+    assert new.auto.photos == 900
     assert not new.coarse.guaranteed
     found = decided(shop(5000, 2), rule(new))
     assert found.guaranteed
@@ -60,16 +59,16 @@ def test_photos_that_chose_the_model_estimate_and_others_guarantee() -> None:
     assert found.coarse_precision.value > 0.9
     assert "2" in found.coarse_levels
     assert found.set_coverage is not None
-    assert found.set_coverage.value == pytest.approx(0.9, abs=0.03)
+    # Many probabilities are equal, and a set has all or none of those.
+    assert found.set_coverage.value > 0.88
     assert found.set_size is not None
     assert 1 <= found.set_size < 2.5
     assert found.curve[-1].coverage == 1.0
     assert all(a.coverage < b.coverage for a, b in zip(found.curve, found.curve[1:], strict=False))
 
 
-def test_another_precision_has_another_order() -> None:
-    plan = fitting.planned(shop(600, 0), PATHS, 0.98, 0.95, 0)
-    loose, strict = (fitting.promised(plan, shop(2000, 1), PATHS, share, 0.95, 0).auto for share in (0.8, 0.97))
+def test_a_stricter_promise_has_a_higher_threshold() -> None:
+    loose, strict = (fitting.promised(shop(2000, 1), PATHS, share, 0.95, 0).auto for share in (0.8, 0.97))
     assert loose.guaranteed
     assert loose.threshold is not None
     assert strict.threshold is not None
@@ -77,16 +76,14 @@ def test_another_precision_has_another_order() -> None:
 
 
 def test_few_photos_promise_nothing_and_say_how_many_would() -> None:
-    plan = fitting.planned(shop(600, 0), PATHS, 0.98, 0.95, 0)
-    few = fitting.promised(plan, shop(60, 1), PATHS, 0.98, 0.95, 0)
+    few = fitting.promised(shop(60, 1), PATHS, 0.98, 0.95, 0)
     assert not few.auto.guaranteed
     assert few.auto.photos == 60
     assert few.auto.needed is None or few.auto.needed >= 149
 
 
 def test_a_group_counts_once() -> None:
-    plan = fitting.planned(shop(600, 0), PATHS, 0.95, 0.9, 0)
-    grouped = fitting.promised(plan, shop(600, 1, groups=30), PATHS, 0.95, 0.9, 0)
+    grouped = fitting.promised(shop(600, 1, groups=30), PATHS, 0.95, 0.9, 0)
     assert grouped.auto.photos == 30
     assert not grouped.auto.guaranteed
 
@@ -95,20 +92,12 @@ def test_labels_that_the_model_lacks_are_wrong_answers() -> None:
     sure = np.tile(np.array([[0.99, 0.01, 0, 0, 0]], np.float32), (300, 1))
     known = Scored.of(sure, ["Gala"] * 300, LABELS, [str(place) for place in range(300)])
     strange = Scored.of(sure, ["Brick"] * 300, LABELS, [str(place) for place in range(300)])
-    plan = fitting.planned(known, PATHS, 0.98, 0.95, 0)
-    assert fitting.promised(plan, known, PATHS, 0.98, 0.95, 0).auto.guaranteed
-    none = fitting.promised(plan, strange, PATHS, 0.98, 0.95, 0)
+    assert fitting.promised(known, PATHS, 0.98, 0.95, 0).auto.guaranteed
+    none = fitting.promised(strange, PATHS, 0.98, 0.95, 0)
     assert none.auto.threshold is None
     assert none.set_least is None
     found = decided(strange, rule(none))
     assert (found.coverage.value, found.precision, found.set_coverage) == (0.0, None, None)
-
-
-def test_halves_keep_groups_whole() -> None:
-    first, second = fitting.halves(shop(100, 0, groups=20), 0)
-    assert len(first.truth) + len(second.truth) == 100
-    assert not set(first.groups) & set(second.groups)
-    assert len(set(first.groups)) == 10
 
 
 def of(auto: float | None, coarse: float | None, least: float | None = None) -> Decisions:

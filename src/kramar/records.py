@@ -361,8 +361,6 @@ class Decisions(Record):
     Attributes:
         precision_target: the share of answers that is promised to be right, in (0, 1).
         auto, coarse: from where on.
-        tried, coarse_tried: thresholds, with how many answers of the photos that chose the model reach them, and how
-            many of those are wrong: by these, the order is planned in which other photos test them.
         set_coverage: the share of sets that is promised to hold the true class.
         set_least: from which probability on a class belongs to a set; None where photos were too few to tell.
     """
@@ -370,8 +368,6 @@ class Decisions(Record):
     precision_target: float
     auto: Promise
     coarse: Promise
-    tried: list[tuple[float, int, int]] = Field(default_factory=list)
-    coarse_tried: list[tuple[float, int, int]] = Field(default_factory=list)
     set_coverage: float
     set_least: float | None = None
 

@@ -14,60 +14,54 @@ from kramar.records import Decisions, Promise
 
 # A category that is less likely than others together is none to answer with.
 _LEAST = 0.5
-Table = list[tuple[float, int, int]]
+# Of the photos, the share that plans in which order the others test: few plan badly, many leave few to test with.
+PLANNING = 0.25
 
 
-def planned(scored: Scored, paths: Sequence[str], precision: float, coverage: float, seed: int) -> Decisions:
-    """Decisions by the very photos that chose the model: estimated, with what others need to test them.
+def estimated(scored: Scored, paths: Sequence[str], precision: float, coverage: float, seed: int) -> Decisions:
+    """Decisions by the very photos that chose the model: estimated.
 
     ``paths`` are the classes' categories, ``precision`` and ``coverage`` what is promised of answers and of sets.
-    Photos of classes that the model does not have count as wrong.
+    Photos of classes that the model does not have count as wrong; ``seed`` draws the photo that speaks for a group.
     """
     one = _one_a_group(scored, seed)
     photos, counted = len(one.truth), Answers.of(one).at
-    tried = thresholds.candidates(one.confidence)
-    auto = _estimated(counted, tried, photos, precision)
-    coarse_counted, coarse_tried = _coarse(one, Tree(paths), auto.threshold)
+    auto = _estimated(counted, thresholds.candidates(one.confidence), photos, precision)
+    coarse = _estimated(*_coarse(one, Tree(paths), auto.threshold), photos, precision)
     return Decisions(
         precision_target=precision,
         auto=auto,
-        coarse=_estimated(coarse_counted, coarse_tried, photos, precision),
-        tried=_table(counted, tried),
-        coarse_tried=_table(coarse_counted, coarse_tried),
+        coarse=coarse,
         set_coverage=coverage,
         set_least=_least(one, coverage),
     )
 
 
-def promised(
-    plan: Decisions, scored: Scored, paths: Sequence[str], precision: float, coverage: float, seed: int
-) -> Decisions:
-    """Decisions by photos that chose nothing, in the order that ``plan`` tells: guaranteed where they show it, or else
-    estimated."""
-    one = _one_a_group(scored, seed)
-    photos, counted = len(one.truth), Answers.of(one).at
-    order = _order(plan.tried, precision)
-    auto = _certified(counted, order, thresholds.candidates(one.confidence), photos, precision)
-    coarse_counted, coarse_tried = _coarse(one, Tree(paths), auto.threshold)
-    coarse = _certified(coarse_counted, _order(plan.coarse_tried, precision), coarse_tried, photos, precision)
-    return plan.model_copy(
+def promised(scored: Scored, paths: Sequence[str], precision: float, coverage: float, seed: int) -> Decisions:
+    """Decisions by photos that chose nothing: guaranteed where they show it, or else estimated.
+
+    A share of them plans in which order thresholds are tested, and the others test them.
+    """
+    one, tree = _one_a_group(scored, seed), Tree(paths)
+    plans = np.random.default_rng(seed).permutation(len(one.truth)) < PLANNING * len(one.truth)
+    planning, testing = _some(one, np.flatnonzero(plans)), _some(one, np.flatnonzero(~plans))
+    known = estimated(scored, paths, precision, coverage, seed)
+    tried = thresholds.candidates(planning.confidence)
+    order = thresholds.plan(Answers.of(planning).at, tried, precision)
+    threshold = thresholds.certify(Answers.of(testing).at, order, precision)
+    if threshold is None:
+        return known
+    counted, tried = _coarse(planning, tree, threshold)
+    coarse = thresholds.certify(
+        _coarse(testing, tree, threshold)[0], thresholds.plan(counted, tried, precision), precision
+    )
+    return known.model_copy(
         update={
-            "precision_target": precision,
-            "auto": auto,
+            "auto": Promise(threshold=threshold, guaranteed=True, photos=len(one.truth)),
             # Which photos are left for it, the same photos have chosen: shown, but not guaranteed.
-            "coarse": coarse.model_copy(update={"guaranteed": False}),
-            "set_coverage": coverage,
-            "set_least": _least(one, coverage),
+            "coarse": Promise(threshold=coarse, photos=len(one.truth)),
         }
     )
-
-
-def halves(scored: Scored, seed: int) -> tuple[Scored, Scored]:
-    """Two halves of the photos, whole groups together: to plan with one, and to test with the other."""
-    groups = sorted(set(scored.groups))
-    first = {groups[place] for place in np.random.default_rng(seed).permutation(len(groups))[::2].tolist()}
-    here = np.array([group in first for group in scored.groups])
-    return _some(scored, np.flatnonzero(here)), _some(scored, np.flatnonzero(~here))
 
 
 def _one_a_group(scored: Scored, seed: int) -> Scored:
@@ -102,15 +96,6 @@ def _coarse(one: Scored, tree: Tree, threshold: float | None) -> tuple[Counted, 
     return counted, thresholds.candidates(sums[sums >= _LEAST])
 
 
-def _table(counted: Counted, tried: Sequence[float]) -> Table:
-    return [(threshold, *counted(threshold)) for threshold in tried]
-
-
-def _order(table: Table, precision: float) -> list[float]:
-    found = {threshold: (answers, wrong) for threshold, answers, wrong in table}
-    return thresholds.plan(found.__getitem__, list(found), precision)
-
-
 def _least(one: Scored, coverage: float) -> float | None:
     known = one.truth >= 0
     return sets.least(one.probabilities[known], one.truth[known], coverage)
@@ -122,12 +107,3 @@ def _estimated(counted: Counted, tried: Sequence[float], photos: int, precision:
         photos=photos,
         needed=thresholds.photos_for(counted, tried, photos, precision),
     )
-
-
-def _certified(
-    counted: Counted, order: Sequence[float], tried: Sequence[float], photos: int, precision: float
-) -> Promise:
-    threshold = thresholds.certify(counted, order, precision)
-    if threshold is None:
-        return _estimated(counted, tried, photos, precision)
-    return Promise(threshold=threshold, guaranteed=True, photos=photos)

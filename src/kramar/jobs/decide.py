@@ -17,9 +17,6 @@ from kramar.records import DecisionScores, LeftOut, Record
 from kramar.runtime.model import Model
 from kramar.runtime.rule import Rule
 
-# Fewer photos than this are not halved where a model file has no plan of its own.
-FEWEST = 20
-
 
 class Decision(Record):
     """Decisions that were fitted anew.
@@ -82,19 +79,11 @@ def decide(
             "give photos that it has not seen, or --split val or test"
         )
     paths = [one.category for one in card.classes]
-    plan, scored = card.decisions, found.scored
+    fit = fitting.promised
     if found.learnt_from and found.part == "val":
-        decisions = fitting.planned(scored, paths, share, SET_COVERAGE, seed)
         listener.say("These photos chose the model: what it promises by them is estimated, not guaranteed")
-    else:
-        if plan is None and len(set(scored.groups)) >= FEWEST:
-            planning, scored = fitting.halves(scored, seed)
-            plan = fitting.planned(planning, paths, share, SET_COVERAGE, seed)
-        decisions = (
-            fitting.planned(scored, paths, share, SET_COVERAGE, seed)
-            if plan is None
-            else fitting.promised(plan, scored, paths, share, SET_COVERAGE, seed)
-        )
+        fit = fitting.estimated
+    decisions = fit(found.scored, paths, share, SET_COVERAGE, seed)
     card = card.model_copy(update={"decisions": decisions})
     onnx_file.describe(opened.path, card, target)
     return Decision(

@@ -13,7 +13,7 @@ from kramar import machine
 from kramar.config import SET_COVERAGE, TrainConfig
 from kramar.data import manifest, split
 from kramar.data.manifest import Entry
-from kramar.decisions.fitting import planned
+from kramar.decisions import fitting
 from kramar.errors import DataError, FailedError
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import score
@@ -99,7 +99,7 @@ class Training:
             paths = [one.category for one in card.classes]
             said = answers[chosen.key]
             decisions = (
-                planned(said["val"], paths, self._config.precision, SET_COVERAGE, self._config.seed)
+                fitting.estimated(said["val"], paths, self._config.precision, SET_COVERAGE, self._config.seed)
                 if "val" in said
                 else None
             )
