@@ -32,7 +32,7 @@ def test_sets_are_ordered_and_never_empty() -> None:
 @pytest.mark.parametrize("coverage", [0.9, 0.95])
 def test_they_hold_the_truth_as_often_as_promised(coverage: float) -> None:
     generator = np.random.default_rng(0)
-    held, by_class = [], []
+    held = []
     for _ in range(60):
         truth = generator.integers(0, 5, 1500)
         logits = generator.normal(size=(1500, 5))
@@ -43,10 +43,4 @@ def test_they_hold_the_truth_as_often_as_promised(coverage: float) -> None:
         assert bound is not None
         found = members(probabilities[new], bound)
         held.append(np.mean([own in some for own, some in zip(truth[new], found, strict=True)]))
-        bounds = np.array(sets.least_by_class(probabilities[fit], truth[fit], coverage), np.float64)
-        found = members(probabilities[new], bounds)
-        hard = [own in some for own, some in zip(truth[new], found, strict=True) if own == 0]
-        by_class.append(np.mean(hard))
     assert np.mean(held) == pytest.approx(coverage, abs=0.01)
-    # The hardest class has it too, where each has its own bound.
-    assert np.mean(by_class) == pytest.approx(coverage, abs=0.015)

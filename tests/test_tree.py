@@ -1,4 +1,4 @@
-"""Categories above the classes: which there are, how far apart classes are, and how far down one can be sure."""
+"""Categories above the classes: which there are, and how far down one can be sure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ def test_categories_of_one_class_or_of_all_say_nothing() -> None:
     assert Tree(["a", "b"]).categories == []
     # Several classes may share a whole path.
     assert Tree(["Fruit", "Fruit", "Milk"]).categories == ["Fruit"]
-
-
-def test_levels_and_distances() -> None:
-    tree = Tree(PATHS)
-    assert tree.levels == 3
-    assert tree.at(1).tolist() == [0, 0, 0, 1, 1, 1]
-    assert tree.at(2).tolist() == [0, 0, 1, 2, 2, 3]
-    assert tree.at(3).tolist() == [0, 1, 2, 3, 4, 5]
-    far = tree.distances()
-    assert far[0].tolist() == [0, 1, 2, 3, 3, 3]
-    assert far[2].tolist() == [1, 1, 0, 2, 2, 2]
-    assert Tree(["Fruit", "Fruit"]).distances().tolist() == [[0, 1], [1, 0]]
 
 
 def test_it_backs_off_as_far_as_it_must() -> None:

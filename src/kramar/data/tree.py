@@ -25,9 +25,9 @@ class Tree:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = list(paths)
-        self._parts = [tuple(path.split("/")) for path in paths]
         held: dict[tuple[str, ...], list[int]] = {}
-        for place, parts in enumerate(self._parts):
+        for place, path in enumerate(paths):
+            parts = tuple(path.split("/"))
             for depth in range(1, len(parts) + 1):
                 held.setdefault(parts[:depth], []).append(place)
         kept = sorted(parts for parts, classes in held.items() if 1 < len(classes) < len(paths))
@@ -36,33 +36,6 @@ class Tree:
         self.members = np.zeros((len(kept), len(paths)), bool)
         for row, parts in enumerate(kept):
             self.members[row, held[parts]] = True
-
-    @property
-    def levels(self) -> int:
-        """Parts of the longest path."""
-        return max((len(parts) for parts in self._parts), default=0)
-
-    def at(self, level: int) -> Indices:
-        """The category of each class at a level, the first of them 1, as a number, ``[C]``; a class whose path is
-        shorter is its own."""
-        names: dict[tuple[str, ...], int] = {}
-        return np.array([names.setdefault(parts[:level], len(names)) for parts in self._parts], np.int64)
-
-    def distances(self) -> Indices:
-        """How far up from a class its lowest category is that holds another, ``[C, C]``; 0 for itself.
-
-        The severity of taking the first for the second (Bertinetto et al. 2020, Making Better Mistakes).
-        """
-        found = np.zeros((len(self.paths), len(self.paths)), np.int64)
-        for row, own in enumerate(self._parts):
-            for column, other in enumerate(self._parts):
-                if row != column:
-                    shared = next(
-                        (depth for depth, (a, b) in enumerate(zip(own, other, strict=False)) if a != b),
-                        min(len(own), len(other)),
-                    )
-                    found[row, column] = max(1, len(own) - shared)
-        return found
 
     def sums(self, probabilities: Floats) -> npt.NDArray[np.float64]:
         """Probability of each category, ``[N, K]``, by those of the classes ``[N, C]``."""

@@ -22,17 +22,7 @@ def least(probabilities: Floats, truth: Indices, coverage: float) -> float | Non
     ``probabilities`` is ``[N, C]``, ``truth`` the classes ``[N]``, of photos that are independent of each other. None
     where they are too few: 19 at least for 95%.
     """
-    return _ranked(probabilities[np.arange(len(truth)), truth], coverage)
-
-
-def least_by_class(probabilities: Floats, truth: Indices, coverage: float) -> list[float | None]:
-    """The same for each class by its own photos, so that the promise holds for each (Vovk 2012); None for those that
-    have too few."""
     own = probabilities[np.arange(len(truth)), truth]
-    return [_ranked(own[truth == place], coverage) for place in range(probabilities.shape[1])]
-
-
-def _ranked(own: Floats, coverage: float) -> float | None:
-    """The probability of the true class that a share of ``coverage`` reaches, one photo more counted as short of it."""
+    # One photo more counts as short of it.
     rank = math.ceil((len(own) + 1) * coverage)
     return float(np.sort(own)[::-1][rank - 1]) if rank <= len(own) else None
