@@ -336,6 +336,9 @@ def odd_records() -> dict[str, RunRecord]:
         "one of everything": one_of_everything(),
         "estimated decisions": shop(many, decisions=decisions(400)),
         "guaranteed decisions": shop(many, decisions=decisions(400, guaranteed=True)),
+        "a promise that is not kept": shop(
+            many, decisions=decisions(4000).model_copy(update={"precision": wilson(2741, 2840)})
+        ),
         "no answer sure enough": shop(many, decisions=decisions(400, None)),
         "several rungs": shop(many, ladder=[*plain.ladder, tail_rung()]),
         "two classes": shop(two),

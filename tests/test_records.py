@@ -142,3 +142,12 @@ def test_a_prediction_has_the_columns_of_classify() -> None:
     assert document["top"] == [{"label": "Apple", "probability": 0.5}]
     failed = Prediction(image="b.jpg", error="broken")
     assert (failed.label, failed.probability, failed.set, failed.top) == ("", None, [], [])
+
+
+def test_a_promise_that_is_not_kept_is_not_said_again() -> None:
+    kept = decisions(4000)
+    assert kept.no_person() == "71% of photos need no person, at 98% precision (estimated)"
+    low = Estimate(value=0.965, low=0.957, high=0.971, n=2840)
+    assert kept.model_copy(update={"precision": low}).no_person() == (
+        "71% of photos get an answer without a person, of which 96.5% were right: less than the 98% that was asked for"
+    )

@@ -111,6 +111,7 @@ def test_hostile_names_stay_text() -> None:
         ("estimated decisions", "About 1,240 labelled photos that it has not seen could show a guarantee"),
         ("guaranteed decisions", "Guaranteed with 95% confidence."),
         ("guaranteed decisions", "coarse: a category above it"),
+        ("a promise that is not kept", "without a person: 96.5% of those were right, not 98%."),
         ("no answer sure enough", "about 74 get the right category."),
         ("no answer sure enough", "No answer is sure enough to promise that 98% of those without a person are right."),
         ("several rungs", "Rungs climbed, what each gave and cost"),

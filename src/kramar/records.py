@@ -263,11 +263,21 @@ class DecisionScores(Record):
     curve: list[CurvePoint]
     needed: int | None = None
 
+    @property
+    def missed(self) -> bool:
+        """Whether these photos show that what was promised is not kept."""
+        return self.precision is not None and self.precision.high < self.precision_target
+
     def no_person(self) -> str:
         """How many photos need no person, and how sure that is, in words."""
         target = percent(self.precision_target)
         if self.threshold is None:
             return f"No answer is sure enough for {target} precision"
+        if self.missed and self.precision:
+            return (
+                f"{self.coverage.value:.0%} of photos get an answer without a person, of which "
+                f"{self.precision.value:.1%} were right: less than the {target} that was asked for"
+            )
         how = "guaranteed with 95% confidence" if self.guaranteed else "estimated"
         return f"{self.coverage.value:.0%} of photos need no person, at {target} precision ({how})"
 
