@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from kramar.data.store import let_go
 from kramar.errors import OutputError
 from kramar.models import store as stores
-from kramar.models.store import FeatureStore, Rates, let_go
+from kramar.models.store import FeatureStore, Rates
 
 WIDTH = 4
 Floats = npt.NDArray[np.float32]

@@ -55,13 +55,20 @@ def test_a_plan_begins_where_most_speaks_for_it() -> None:
 
 
 def test_equally_sure_answers_stay_together() -> None:
-    mixed = answers_of([0.9, 0.9, 0.9, 0.5], [True, False, True, True])
+    mixed = answers_of([0.9] * 60 + [0.5], [True] * 59 + [False, True])
     tried = thresholds.candidates(mixed.confidence)
     assert tried == [0.5, 0.9]
-    # Three of four are right, and one more counts as wrong.
-    assert thresholds.estimated(mixed.at, tried, 0.6) == 0.5
-    assert thresholds.estimated(mixed.at, tried, 0.61) is None
-    assert thresholds.estimated(mixed.at, [], 0.5) is None
+    assert mixed.at(0.9) == (60, 1)
+    assert mixed.at(0.5) == (61, 1)
+
+
+def test_an_estimate_is_the_lowest_threshold_whose_own_answers_show_it() -> None:
+    sure = answers_of([0.9] * 236 + [0.7] * 100, [True] * 235 + [False] + [True] * 60 + [False] * 40)
+    assert thresholds.estimated(sure.at, [0.7, 0.9], 0.98) == 0.9
+    # At 98%, one mistake is one too many of 235 answers; their share alone, 99.6%, would have done.
+    few = answers_of([0.9] * 235, [True] * 234 + [False])
+    assert thresholds.estimated(few.at, [0.9], 0.98) is None
+    assert thresholds.estimated(sure.at, [], 0.5) is None
 
 
 def test_testing_ends_at_the_first_that_is_not_shown() -> None:

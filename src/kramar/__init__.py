@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PhotoError,
         RunFolderError,
     )
+    from kramar.jobs.audit import Audit, audit
     from kramar.jobs.benchmark import Benchmark, benchmark
     from kramar.jobs.classify import classify
     from kramar.jobs.compare import Grid, compare
@@ -56,6 +57,7 @@ _HOMES = {
         ),
         "kramar.errors",
     ),
+    "Audit": "kramar.jobs.audit",
     "Benchmark": "kramar.jobs.benchmark",
     "Decision": "kramar.jobs.decide",
     "Distillation": "kramar.jobs.distill",
@@ -67,6 +69,7 @@ _HOMES = {
     "Prediction": "kramar.records",
     "Run": "kramar.jobs.run",
     "Tuning": "kramar.jobs.tune",
+    "audit": "kramar.jobs.audit",
     "benchmark": "kramar.jobs.benchmark",
     "classify": "kramar.jobs.classify",
     "compare": "kramar.jobs.compare",
@@ -80,6 +83,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "Benchmark",
     "DataError",
     "Decision",
@@ -102,6 +106,7 @@ __all__ = [
     "RunFolderError",
     "Tuning",
     "__version__",
+    "audit",
     "benchmark",
     "classify",
     "compare",

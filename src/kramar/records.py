@@ -383,7 +383,11 @@ class Decisions(Record):
 
 
 class ModelCard(Record):
-    """The document ``kramar`` in a model file's metadata."""
+    """The document ``kramar`` in a model file's metadata.
+
+    ``moved`` names the photos that near twins have brought into another part than their own, so that the split can be
+    repeated from the photos alone.
+    """
 
     schema_version: int = CARD_SCHEMA
     kramar: str
@@ -400,6 +404,7 @@ class ModelCard(Record):
     weights_source: str
     weights_licence: str
     decisions: Decisions | None = None
+    moved: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class Ranked(Record):

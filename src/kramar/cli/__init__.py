@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from kramar.cli import weights
+from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
@@ -156,6 +157,9 @@ def train(
     ),
     columns: Columns = "",
     strict: Strict = False,
+    skip_audit: Annotated[
+        bool, typer.Option("--skip-audit", help="Do not look for copies and odd photos first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled photos.
@@ -178,6 +182,7 @@ def train(
             seed=parse_seed(seed),
             columns=parse_columns(columns),
             strict=strict,
+            skip_audit=skip_audit,
             progress=progress,
         )
     if as_json:
@@ -186,6 +191,7 @@ def train(
         show_run(done)
 
 
+app.command()(audit)
 app.command()(compare)
 app.command()(tune)
 app.command()(distill)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kramar.config import cores
@@ -20,7 +20,13 @@ from kramar.records import LeftOut
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One photo of the manifest; ``hash`` is the SHA-256 of its file's bytes in hexadecimal."""
+    """One photo of the manifest.
+
+    Attributes:
+        hash: the SHA-256 of its file's bytes in hexadecimal.
+        bytes: how many those are.
+        tied: what names the photos that belong together (`tied`), where it is with others.
+    """
 
     image: str
     photo: Photo
@@ -29,10 +35,17 @@ class Entry:
     category: str
     product: str
     split: str
+    bytes: int = 0
+    tied: str = ""
 
     @property
     def group(self) -> str:
-        """What must not be cut by a split: the product, or else the photo itself."""
+        """What must not be cut by a split: photos that are tied, or else the product, or else the photo itself."""
+        return self.tied or self.own_group
+
+    @property
+    def own_group(self) -> str:
+        """The same as far as the photo itself tells."""
         return f"product:{self.product}" if self.product else self.hash
 
 
@@ -41,9 +54,10 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
 
-    def read(row: Row) -> str | PhotoError:
+    def read(row: Row) -> tuple[str, int] | PhotoError:
         try:
-            return hashlib.sha256(row.photo.read()).hexdigest()
+            data = row.photo.read()
+            return hashlib.sha256(data).hexdigest(), len(data)
         except PhotoError as error:
             return error
 
@@ -57,9 +71,34 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
                 seen[row.image] += 1
                 # Names are told to people and looked up by: a repeated one gets a number.
                 name = row.image if seen[row.image] == 1 else f"{row.image}#{seen[row.image]}"
-                entries.append(Entry(name, row.photo, found, row.label, row.category, row.product, row.split))
+                entries.append(
+                    Entry(name, row.photo, found[0], row.label, row.category, row.product, row.split, found[1])
+                )
             advance(1)
     return entries, left_out
+
+
+def tied(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> list[Entry]:
+    """``entries`` whose groups hold the photos that are ``together``, by their names, and the products of those whole.
+
+    A group is named by one of its own, so that a photo alone keeps its name, and its part of a split, until it is tied.
+    """
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while (above := parent.get(key, key)) != key:
+            parent[key] = parent.get(above, above)
+            key = above
+        return key
+
+    own_group = {entry.image: entry.own_group for entry in entries}
+    for images in together:
+        for image in images[1:]:
+            first, second = sorted((root(own_group[images[0]]), root(own_group[image])))
+            # "product:" sorts behind a hash: a product keeps its name, whatever is tied to one of its photos.
+            parent[first] = second
+    named = ((entry, root(entry.own_group)) for entry in entries)
+    return [entry if name == entry.own_group else replace(entry, tied=name) for entry, name in named]
 
 
 def unread(entries: Iterable[Entry], errors: Mapping[str, PhotoError]) -> list[LeftOut]:

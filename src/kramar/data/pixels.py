@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -134,14 +135,31 @@ def _photo_errors() -> Iterator[None]:
         raise PhotoError("unreadable", f"broken: {error or type(error).__name__}".splitlines()[0]) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a photo's file says of itself: one of `FORMATS`, its sides in pixels, and whether it moves."""
+
+    format: str
+    width: int
+    height: int
+    animated: bool
+
+
+def header(data: bytes) -> Header:
+    """The header of the photo in ``data``. Raises PhotoError."""
+    with _registering:
+        _register_formats()
+    with _photo_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        # A phone's JPEG that holds a preview beside the photo calls itself MPO.
+        own = "JPEG" if image.format == "MPO" else str(image.format)
+        return Header(own, *image.size, own == image.format and bool(getattr(image, "is_animated", False)))
+
+
 def short_side(photo: Photo) -> int:
     """The shorter side of a photo in pixels, from its header; 0 where it cannot be read."""
-    with (
-        contextlib.suppress(PhotoError),
-        _photo_errors(),
-        Image.open(io.BytesIO(photo.read()), formats=FORMATS) as image,
-    ):
-        return min(image.size)
+    with contextlib.suppress(PhotoError):
+        found = header(photo.read())
+        return min(found.width, found.height)
     return 0
 
 

@@ -30,6 +30,7 @@ from kramar.version import __version__
 
 SAMPLES_PER_CLASS = 4
 THUMBNAIL = 160
+SKIP_AUDIT = "--skip-audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     if config.backbone != DEFAULT_BACKBONE:
         words += ["--backbone", config.backbone]
     for name, value in given_limits(config).items():
-        words += [name, value]
+        words += [name] if name == SKIP_AUDIT else [name, value]
     if config.seed:
         words += ["--seed", str(config.seed)]
     if config.columns:
@@ -202,6 +203,7 @@ def given_limits(config: TrainConfig) -> dict[str, str]:
         "--cache-size": f"{config.cache_size:.0f}" if config.cache_size != default.cache_size else "",
         "--rungs": ",".join(config.rungs) if config.rungs != default.rungs else "",
         "--precision": f"{config.precision:g}" if config.precision != default.precision else "",
+        SKIP_AUDIT: "True" if config.skip_audit else "",
     }
     return {name: value for name, value in given.items() if value}
 

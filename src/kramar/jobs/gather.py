@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kramar.audit.gate import Passed, all_issues, look_over, summary
+from kramar.audit.issues import Issue
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import mendable
@@ -26,6 +28,8 @@ class Gathered:
     warnings: list[str]
     split_from: str
     fingerprint: str
+    moved: dict[str, list[str]]
+    issues: list[Issue]
 
     def record(
         self, source: Path, entries: Sequence[Entry], left_out: Sequence[LeftOut], warnings: Sequence[str]
@@ -49,7 +53,9 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
     """List, hash and split the photos in ``source``. Raises DataError."""
     listing = list_photos(source, config.columns)
     listed, unopened = manifest.hash_photos(listing, listener)
-    entries = split.assign(listed, config.seed)
+    passed = Passed(listed, [], []) if config.skip_audit else look_over(listed, listener, config.budget)
+    entries = split.assign(passed.entries, config.seed)
+    issues = [] if config.skip_audit else all_issues(passed, entries, own_split=bool(listing.split_from))
     left_out = [*listing.left_out, *unopened]
     if config.strict:
         refuse(left_out, source)
@@ -59,9 +65,21 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
         *manifest.warnings(entries),
         *split.warnings(entries, own_split=bool(listing.split_from)),
     ]
+    if passed.warning:
+        warnings.append(passed.warning)
+    if issues:
+        listener.say(f"Audit: {summary(issues)} (kramar audit {source} shows them)")
     for warning in warnings:
         listener.say(f"Warning: {warning}")
-    return Gathered(entries, left_out, warnings, listing.split_from or "kramar", manifest.fingerprint(entries))
+    return Gathered(
+        entries,
+        left_out,
+        warnings,
+        listing.split_from or "kramar",
+        manifest.fingerprint(entries),
+        split.moved(listed, entries, config.seed),
+        issues,
+    )
 
 
 def refuse(left_out: Sequence[LeftOut], source: Path) -> None:

@@ -88,7 +88,8 @@ def labelled(
         )
     for warning in warnings:
         listener.say(f"Warning: {warning}")
-    learnt_from = manifest.fingerprint(assign(listed, model.card.seed)) == model.card.data_fingerprint
+    card = model.card
+    learnt_from = manifest.fingerprint(assign(listed, card.seed, card.moved)) == card.data_fingerprint
     return Labelled(read, part, scored, left_out, warnings, learnt_from)
 
 
@@ -103,7 +104,7 @@ def _part(
         raise InputError(f"--split: expected train, val, test or all, found {split!r}")
     if not entries:
         raise DataError(f"{source}: none of its photos can be opened; check the paths")
-    trained_on = assign(entries, card.seed)
+    trained_on = assign(entries, card.seed, card.moved)
     if not entries[0].split and manifest.fingerprint(trained_on) == card.data_fingerprint:
         entries = trained_on
     has_split = bool(entries[0].split)

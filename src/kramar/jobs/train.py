@@ -47,6 +47,7 @@ def train(
     seed: int = DEFAULT_SEED,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
+    skip_audit: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train, calibrate, verify and report a model for the labelled photos in ``data``.
@@ -65,6 +66,7 @@ def train(
         seed: of the split, the folds, training and the bootstrap.
         columns: the table's column names by kramar's (``{"image": "photo"}``).
         strict: fail where any photo, row or file has to be left out.
+        skip_audit: do not look the photos over first; copies of one may then be in training and in test.
         progress: who listens; nobody by default.
 
     Returns:
@@ -85,6 +87,7 @@ def train(
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),
+        skip_audit=skip_audit,
     )
     source = Path(data)
     folder = Path(out) if out is not None else Path(RUNS_FOLDER) / name_of(source)

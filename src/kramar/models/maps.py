@@ -13,8 +13,8 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from kramar.config import cache_folder
+from kramar.data.store import RowStore
 from kramar.files import make_folder, output_error
-from kramar.models.store import RowStore
 
 Half = npt.NDArray[np.float16]
 _IN_USE = "in-use.lock"

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from kramar.config import cache_folder, cores
 from kramar.data.manifest import Entry, unread
 from kramar.data.pixels import Pixels, in_order, prepare
+from kramar.data.store import RowStore, let_go
 from kramar.errors import PhotoError
-from kramar.models.store import RowStore, let_go
 from kramar.progress import Progress
 from kramar.records import LeftOut, ResizeRule
 

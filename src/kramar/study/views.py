@@ -10,10 +10,10 @@ from torch import Tensor
 
 from kramar.config import cache_folder
 from kramar.data.manifest import Entry
+from kramar.data.store import RowStore
 from kramar.models import squares
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
-from kramar.models.store import RowStore
 from kramar.models.weights import Located
 from kramar.progress import Progress
 from kramar.study.settings import Setting

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kramar.decisions.calibration import fit_temperature, log_loss
+from kramar.decisions.calibration import fit_temperature, log_loss, probabilities
 from kramar.models.linear import Linear
 from kramar.progress import Progress
 from kramar.records import HeadRecord, Trial
@@ -57,6 +57,7 @@ class Part:
 class _Fold:
     train: Part
     held_out: Part
+    rows: Indices | None = None
 
 
 def fit_head(
@@ -104,6 +105,21 @@ def fit_head(
         trials=search.trials,
     )
     return head, record
+
+
+def out_of_fold(part: Part, classes: int, seed: int, progress: Progress) -> tuple[Scores, Indices]:
+    """What heads say of photos that they did not learn from: probabilities ``[M, C]``, and the photos' places ``[M]``.
+
+    Each photo is judged by a head that was fitted on the other folds, whole groups in one fold; C and the temperature
+    are those of the lowest log loss over all. Left out are photos of classes that the other folds lack.
+    """
+    folds = _folds(part, seed)
+    if not folds:
+        return np.zeros((0, classes), np.float32), np.zeros(0, np.int64)
+    search = _Search(folds, classes, math.inf, SHRINKAGE)
+    logits, truth = search.held_out(search.regularisation(progress))
+    rows = np.concatenate([fold.rows for fold in folds if fold.rows is not None])
+    return probabilities(logits, fit_temperature(logits, truth)).astype(np.float32), rows
 
 
 def fit_taught(
@@ -297,7 +313,7 @@ def _folds(part: Part, seed: int) -> list[_Fold]:
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         splits = list(splitter.split(part.embeddings, part.truth, part.groups))
     return [
-        _Fold(_take(part, train), _take(part, learnable))
+        _Fold(_take(part, train), _take(part, learnable), learnable)
         for train, held_out in splits
         # A class that a fold cannot learn says nothing of its settings.
         if len(learnable := held_out[np.isin(part.truth[held_out], part.truth[train])])

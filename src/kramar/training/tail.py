@@ -12,9 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from kramar.data.store import let_go
 from kramar.models.networks import Network
 from kramar.models.staged import Staged
-from kramar.models.store import let_go
 from kramar.runtime.session import Scores
 from kramar.training.losses import Loss, Target, Taught
 from kramar.training.photos import Shuffled

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from kramar.data.manifest import Entry
+from kramar.data.store import RowStore
 from kramar.models import maps, squares
 from kramar.models.networks import Network
 from kramar.models.squares import Squares, roomy
-from kramar.models.store import RowStore
 from kramar.progress import Progress
 from kramar.records import Epoch, ResizeRule
 from kramar.training import loop

@@ -13,10 +13,10 @@ import torch
 from kramar.config import cache_folder
 from kramar.data.manifest import Entry
 from kramar.data.pixels import Pixels, in_order
+from kramar.data.store import RowStore
 from kramar.files import sha256
 from kramar.models import squares
 from kramar.models.squares import roomy
-from kramar.models.store import RowStore
 from kramar.progress import Progress
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores

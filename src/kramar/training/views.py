@@ -16,12 +16,12 @@ import torch
 from kramar.config import cache_folder
 from kramar.data.manifest import Entry
 from kramar.data.pixels import Pixels, in_order
+from kramar.data.store import RowStore
 from kramar.models import features, maps, squares
 from kramar.models.backbones import Backbone
 from kramar.models.engines import BATCH, ENGINES, Choice, Converted
 from kramar.models.maps import Half
 from kramar.models.squares import roomy
-from kramar.models.store import RowStore
 from kramar.progress import Progress
 from kramar.runtime.session import Scores
 from kramar.training.augment import POLICIES, draw

@@ -1,0 +1,322 @@
+"""Near twins: photos that are one photograph, copied.
+
+A copy may be resized, recompressed, cropped a little, mirrored, brighter or darker, or marked. Another photo of the
+same thing is no twin, however alike.
+
+Likely pairs come from an approximate nearest-neighbour index (HNSW, Malkov and Yashunin 2018) of small pictures, so
+that time grows as n log n. Each pair is then laid one over the other: the small shift and scale, the gain and the
+offset that bring one closest to the other are found by Gauss-Newton steps (Lucas and Kanade 1981; Hager and Belhumeur
+1998). Whether the edges of both are the same ones then tells: `benchmarks.twins` has the figures.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kramar.audit.glances import LUMA, Glances
+from kramar.config import cores
+from kramar.errors import MissingExtra
+
+Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# Sides of what the index compares, and of the pictures that are laid over each other: first small ones, then, where
+# both photos have the pixels for it, larger ones, since few pixels cannot tell a label from another of the same layout.
+_SIDE, _COLOURS, _COARSE = 12, 4, 20
+_FINE_SIDE = 2 * LUMA
+# Neighbours that are looked at, of a photo and of its mirror image each. A copy is the first or the second.
+NEIGHBOURS = 4
+_COARSE_STEPS, _FINE_STEPS = 6, 3
+# Of colour differences: how much stronger a copy's may be, the levels that are noise, and the share of their variance
+# that a tint may leave.
+_GAIN, _COLOUR, _LEFT = (0.5, 1.6), 5.0, 0.4
+# Pairs that are laid over each other at once.
+_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From where on two photos are twins.
+
+    Attributes:
+        edges: the correlation of all their edges; or
+        kept: of those where both agree, if those are a share of at least ``share``: a mark hides the others.
+    """
+
+    edges: float
+    kept: float
+    share: float
+
+
+# What is not ruled out by small pictures, what is certain by them, and what is certain by the larger ones.
+_POSSIBLE = Rule(edges=0.85, kept=0.85, share=0.65)
+_SMALL = Rule(edges=0.92, kept=0.88, share=0.8)
+_LARGE = Rule(edges=0.94, kept=0.94, share=0.85)
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Pairs of pictures, one laid over the other, ``[M]`` each.
+
+    Attributes:
+        edges: the correlation of their gradients, up to 1.
+        kept: the same of the pixels that agree.
+        share: how much of the edges those pixels hold, in the picture that has more of them there.
+        moved: scale and shift along x, then along y, in half sides, ``[M, 4]``.
+    """
+
+    edges: Floats
+    kept: Floats
+    share: Floats
+    moved: Floats
+
+    def passes(self, rule: Rule) -> Bools:
+        """Which pairs ``rule`` takes for twins."""
+        return np.asarray((self.edges >= rule.edges) | ((self.kept >= rule.kept) & (self.share >= rule.share)))
+
+    @property
+    def likeness(self) -> Floats:
+        """The better of both correlations."""
+        return np.maximum(self.edges, self.kept)
+
+
+def groups(glances: Glances) -> tuple[Indices, Floats]:
+    """The photo that each photo is a copy of, ``[N]``, itself for most; and how alike both are, 1 for itself.
+
+    A group is what matches its medoid, the photo that most others match: nothing is chained from copy to copy.
+    """
+    number = len(glances.luma)
+    medoid, likeness = np.arange(number), np.ones(number, np.float32)
+    some = np.arange(number)
+    while len(some) > 1:
+        first, second, alike = matches(glances.some(some))
+        leads, scores = medoids(len(some), first, second, alike)
+        joined = np.flatnonzero(leads != np.arange(len(some)))
+        if not len(joined):
+            break
+        medoid[some[joined]], likeness[some[joined]] = some[leads[joined]], scores[joined]
+        # A photo with more copies than neighbours leaves several groups: their medoids are compared once more.
+        some = some[np.unique(leads[joined])]
+    return _settled(glances, medoid, likeness)
+
+
+def _settled(glances: Glances, medoid: Indices, likeness: Floats) -> tuple[Indices, Floats]:
+    """Groups whose members all match their medoid: those whose medoid joined another are compared with that one."""
+    root = medoid.copy()
+    while (root[root] != root).any():
+        root = root[root]
+    moved = np.flatnonzero(root != medoid)
+    if not len(moved):
+        return medoid, likeness
+    medoid = medoid.copy()
+    for mirrored in (False, True):
+        left = moved[medoid[moved] != root[moved]]
+        twins, alike = compared(glances, left, root[left], np.full(len(left), mirrored))
+        medoid[left[twins]], likeness[left[twins]] = root[left[twins]], alike[twins]
+    alone = moved[medoid[moved] != root[moved]]
+    medoid[alone], likeness[alone] = alone, 1.0
+    return medoid, likeness
+
+
+def matches(glances: Glances) -> tuple[Indices, Indices, Floats]:
+    """Pairs of twins, the lower index first, ``[M]`` each, and how alike they are."""
+    first, second, mirrored = likely(glances)
+    twins, alike = compared(glances, first, second, mirrored)
+    return first[twins], second[twins], alike[twins]
+
+
+def medoids(number: int, first: Indices, second: Indices, likeness: Floats) -> tuple[Indices, Floats]:
+    """For each of ``number`` photos the one that leads its group, itself where it is alone; and how alike they are.
+
+    Photos that most others match lead first, and take those that no other has.
+    """
+    ends = np.concatenate([first, second])
+    others, alike = np.concatenate([second, first]), np.concatenate([likeness, likeness])
+    order = np.argsort(ends, kind="stable")
+    ends, others, alike = ends[order], others[order], alike[order]
+    starts = np.searchsorted(ends, np.arange(number + 1))
+    lead, score = np.full(number, -1, np.int64), np.ones(number, np.float32)
+    degree = np.diff(starts)
+    for photo in np.argsort(-degree, kind="stable").tolist():
+        if lead[photo] >= 0:
+            continue
+        lead[photo] = photo
+        for place in range(starts[photo], starts[photo + 1]):
+            if lead[others[place]] < 0:
+                lead[others[place]], score[others[place]] = photo, alike[place]
+    return lead, score
+
+
+def likely(glances: Glances) -> tuple[Indices, Indices, Bools]:
+    """Pairs that may be twins: the lower index, the higher, whether one is mirrored, each ``[M]``."""
+    try:
+        from usearch.index import Index
+    except ImportError:
+        raise MissingExtra("train", "looking for near twins") from None
+    plain, mirrored = signatures(glances)
+    number = len(plain)
+    index = Index(ndim=plain.shape[1], metric="ip", dtype="f16")
+    index.add(np.arange(number), plain, threads=cores())
+    found: list[Indices] = []
+    for flipped, queries in ((0, plain), (1, mirrored)):
+        answers = index.search(queries, min(NEIGHBOURS + 1, number), threads=cores())
+        others = answers.keys.reshape(number, -1).astype(np.int64)
+        own = np.repeat(np.arange(number), others.shape[1])
+        found.append(np.stack([own, others.ravel(), np.full(len(own), flipped)], axis=1))
+    pairs = np.concatenate(found)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    pairs[:, :2].sort(axis=1)
+    pairs = np.unique(pairs, axis=0)
+    return pairs[:, 0], pairs[:, 1], pairs[:, 2].astype(bool)
+
+
+def signatures(glances: Glances) -> tuple[Floats, Floats]:
+    """What the index compares, of photos and of their mirror images: unit vectors ``[N, D]`` without brightness."""
+    luma, chroma = shrunk(glances.luma, _SIDE), shrunk(glances.chroma, _COLOURS)
+    return _unit(luma, chroma), _unit(luma[:, :, ::-1], chroma[..., ::-1])
+
+
+def _unit(luma: Floats, chroma: Floats) -> Floats:
+    luma = luma - luma.mean(axis=(1, 2), keepdims=True)
+    flat = np.concatenate([luma.reshape(len(luma), -1), (chroma - 128).reshape(len(chroma), -1)], axis=1)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), np.float32)
+
+
+def shrunk(pictures: npt.NDArray[np.uint8], side: int) -> Floats:
+    """Means over a grid, ``[..., side, side]``."""
+    weights = _averages(pictures.shape[-1], side)
+    return np.asarray(weights @ pictures.astype(np.float32) @ weights.T)
+
+
+def _averages(of: int, to: int) -> Floats:
+    """Weights ``[to, of]`` that average ``of`` pixels to ``to``, parts of pixels included."""
+    edges, starts = np.linspace(0, of, to + 1), np.arange(of)
+    cover = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return np.asarray(np.clip(cover, 0, None) * to / of, np.float32)
+
+
+def compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> tuple[Bools, Floats]:
+    """Which pairs are twins, ``[M]``, and how alike they are."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(first), _BLOCK)]
+
+    def compare(block: slice) -> tuple[Bools, Floats]:
+        return _compared(glances, first[block], second[block], mirrored[block])
+
+    with ThreadPoolExecutor(cores()) as executor:
+        found = list(executor.map(compare, blocks))
+    if not found:
+        return np.zeros(0, bool), np.zeros(0, np.float32)
+    return np.concatenate([twins for twins, _ in found]), np.concatenate([alike for _, alike in found])
+
+
+def _compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> tuple[Bools, Floats]:
+    def pictures(some: Indices | slice, side: int) -> tuple[Floats, Floats]:
+        one, other = glances.luma[first[some]], glances.luma[second[some]]
+        one = np.where(mirrored[some][:, None, None], one[:, :, ::-1], one)
+        return shrunk(one, side), shrunk(other, side)
+
+    coarse = laid(*pictures(slice(None), _COARSE), _COARSE_STEPS)
+    twins, alike = coarse.passes(_SMALL), coarse.likeness.copy()
+    detailed = np.minimum(_short(glances, first), _short(glances, second)) >= _FINE_SIDE
+    closer: Indices = np.flatnonzero(detailed & coarse.passes(_POSSIBLE))
+    twins[detailed] = False
+    if len(closer):
+        fine = laid(*pictures(closer, LUMA), _FINE_STEPS, coarse.moved[closer])
+        twins[closer], alike[closer] = fine.passes(_LARGE), fine.likeness
+    return twins & _same_colours(glances.chroma[first], glances.chroma[second], mirrored), alike
+
+
+def _same_colours(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], mirrored: Bools) -> Bools:
+    """Whether colours, ``[M, 2, 16, 16]``, differ by a tint at most: not a thing that is there in red and in blue."""
+    one, other = first.astype(np.float32), second.astype(np.float32)
+    one = np.where(mirrored[:, None, None, None], one[..., ::-1], one)
+    one, other = (part - part.mean(axis=(2, 3), keepdims=True) for part in (one, other))
+    gain = (one * other).sum(axis=(2, 3), keepdims=True) / np.maximum((one**2).sum(axis=(2, 3), keepdims=True), 1e-3)
+    left = ((other - np.clip(gain, *_GAIN) * one) ** 2).mean(axis=(1, 2, 3))
+    return np.asarray(left <= np.maximum(_COLOUR**2, _LEFT * (other**2).mean(axis=(1, 2, 3))))
+
+
+def _short(glances: Glances, places: Indices) -> Floats:
+    return np.minimum(glances.width[places], glances.height[places])
+
+
+def laid(first: Floats, second: Floats, steps: int, moved: Floats | None = None) -> Laid:
+    """``first`` laid over ``second``, both ``[M, S, S]``, in ``steps`` from where it was ``moved`` to before."""
+    count, side = len(first), first.shape[-1]
+    axis = np.linspace(-1, 1, side, dtype=np.float32)
+    x, y = (np.broadcast_to(one, (side, side)).reshape(-1) for one in (axis[None, :], axis[:, None]))
+    target = second.reshape(count, -1)
+    moved = np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1)) if moved is None else moved
+    weights = np.ones_like(target)
+    for step in range(steps):
+        warped, cover = _warped(first, moved, axis)
+        gx, gy = (one.reshape(count, -1) for one in _gradients(warped, axis[1] - axis[0]))
+        flat = warped.reshape(count, -1)
+        # What a little more scale and shift along x and y, gain and offset would change.
+        columns = np.stack([flat, np.ones_like(flat), gx * x, gx, gy * y, gy], axis=1)
+        trusted = columns * (weights * cover)[:, None]
+        normal = trusted @ columns.transpose(0, 2, 1)
+        normal += 1e-3 / 6 * np.eye(6, dtype=np.float32) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
+        normal += 1e-6 * np.eye(6, dtype=np.float32)
+        solution = np.linalg.solve(normal, trusted @ target[:, :, None])[:, :, 0]
+        left = target - (solution[:, None] @ columns)[:, 0]
+        if step < steps - 1:
+            moved = _moved_on(moved, solution)
+            # Pixels that do not fit count less (Geman and McClure's weights): a mark must not pull.
+            spread = np.sqrt((trusted[:, 1] * left**2).sum(axis=1) / np.maximum(trusted[:, 1].sum(axis=1), 1))
+            weights = 1 / (1 + (left / np.maximum(2 * spread, 1.0)[:, None]) ** 2) ** 2
+    return _edges((target - left).reshape(first.shape), second, cover.reshape(first.shape), moved)
+
+
+def _moved_on(moved: Floats, solution: Floats) -> Floats:
+    """Where pictures are after a step: x becomes s (x + a x + b) + t, for its a and b."""
+    gain = np.where(np.abs(solution[:, :1]) > 0.2, solution[:, :1], 1.0)
+    a_x, b_x, a_y, b_y = np.clip(solution[:, 2:] / gain, -0.1, 0.1).T
+    s_x, t_x, s_y, t_y = moved.T
+    found = np.stack([s_x * (1 + a_x), t_x + s_x * b_x, s_y * (1 + a_y), t_y + s_y * b_y], axis=1)
+    return np.asarray(found, np.float32)
+
+
+def _edges(fitted: Floats, second: Floats, cover: Floats, moved: Floats) -> Laid:
+    ax, ay = _gradients(fitted)
+    bx, by = _gradients(second)
+    a, b = np.hypot(ax, ay), np.hypot(bx, by)
+    agree = cover / (1 + ((second - fitted) / (4 + 0.3 * np.maximum(a, b))) ** 4)
+
+    def correlation(weights: Floats) -> Floats:
+        product = (weights * (ax * bx + ay * by)).sum(axis=(1, 2))
+        norms = np.sqrt((weights * a**2).sum(axis=(1, 2)) * (weights * b**2).sum(axis=(1, 2)))
+        return np.asarray(product / np.maximum(norms, 1e-3), np.float32)
+
+    def held(edges: Floats) -> Floats:
+        return np.asarray((agree * edges).sum(axis=(1, 2)) / np.maximum((cover * edges).sum(axis=(1, 2)), 1e-3))
+
+    return Laid(correlation(cover), correlation(agree), np.maximum(held(a), held(b)), moved)
+
+
+def _gradients(pictures: Floats, spacing: float = 1.0) -> tuple[Floats, Floats]:
+    """Along x and along y."""
+    along_x, along_y = np.gradient(pictures, spacing, axis=(2, 1))
+    return np.asarray(along_x), np.asarray(along_y)
+
+
+def _warped(pictures: Floats, moved: Floats, axis: Floats) -> tuple[Floats, Floats]:
+    """Pictures ``[M, S, S]`` at s x + t for each pixel, bilinear; and 1 where that is inside, ``[M, S * S]``."""
+    across, x_in = _interpolation(moved[:, 0], moved[:, 1], axis)
+    down, y_in = _interpolation(moved[:, 2], moved[:, 3], axis)
+    inside = (y_in[:, :, None] & x_in[:, None, :]).reshape(len(pictures), -1)
+    return down @ pictures @ across.transpose(0, 2, 1), inside.astype(np.float32)
+
+
+def _interpolation(scale: Floats, shift: Floats, axis: Floats) -> tuple[Floats, Bools]:
+    """Weights ``[M, S, S]`` of the pixels along one axis at ``scale * axis + shift``; and where that is inside."""
+    side = len(axis)
+    at = (scale[:, None] * axis + shift[:, None] + 1) / 2 * (side - 1)
+    pixels = np.arange(side, dtype=np.float32)
+    weights = np.maximum(0, 1 - np.abs(np.clip(at, 0, side - 1)[:, :, None] - pixels))
+    return np.asarray(weights, np.float32), np.asarray((at > -0.5) & (at < side - 0.5))
