@@ -22,6 +22,8 @@ NAMES = (
     "climb",
     "distillation",
     "decisions",
+    "twins",
+    "labels",
 )
 
 if __name__ == "__main__":

@@ -1,22 +1,34 @@
-"""Planted near twins, found: ``python -m benchmarks.twins [grocery] [cifar10]``.
+"""Planted near twins, found: ``python -m benchmarks.twins [grocery] [cifar10-test] [time]``.
 
 In a tenth of the photos, a copy of each is planted: resized to 60%, recompressed at quality 40, cropped to 95% of its
 sides, mirrored, watermarked, a fifth brighter or darker. Recall is the share of copies that are grouped with their
-original; precision, the share of the pairs with a copy that are with its original. Pairs of photos that were there
-before are listed, and laid beside each other in a picture to look at.
+original; precision, the share of the pairs with a copy that are of one original, or of two that are twins themselves.
+Pairs of photos that were there before are laid beside each other in a picture to look at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
+import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
-from kramar.data.manifest import Entry
+from benchmarks.harness import CIFAR10, TABLE, bar
+from kramar.audit import glances, twins
+from kramar.audit.twins import Indices
+from kramar.data.manifest import Entry, hash_photos
+from kramar.data.pixels import decode
+from kramar.data.sources import list_photos
+from kramar.progress import Silent
 
 SHARE = 0.1
 
@@ -81,3 +93,86 @@ def planted(entries: Sequence[Entry], seed: int = 0) -> tuple[list[Entry], dict[
         origin[len(found)], kinds[len(found)] = place, kind
         found.append(copy_of(entries[place], kind, generator))
     return found, origin, kinds
+
+
+def photos(name: str) -> list[Entry]:
+    """Grocery's photos, or CIFAR-10's test or training photos."""
+    source = TABLE if name == "grocery" else next(CIFAR10.glob(f"{name.removeprefix('cifar10-')}-*.parquet"))
+    return hash_photos(list_photos(source, {}), Silent())[0]
+
+
+def tell(name: str) -> None:
+    """Plant, find, count."""
+    entries = photos(name)
+    found, origin, kinds = planted(entries)
+    seen, places = glances.of(found, Silent())
+    assert len(places) == len(found)
+    alone, _ = twins.groups(glances.of(entries, Silent())[0])
+    medoid, _ = twins.groups(seen)
+    right = Counter(kinds[copy] for copy, place in origin.items() if medoid[copy] == medoid[place])
+    for kind, of in Counter(kinds.values()).items():
+        print(f"      {name}, {kind}: {right[kind]} of {of} found")
+    pairs = [(first, second) for group in members(medoid) for first, second in combinations(group, 2)]
+    with_copy = [pair for pair in pairs if pair[0] in origin or pair[1] in origin]
+    # A copy of a photo that had a twin before is that one's twin as well.
+    roots = [(origin.get(first, first), origin.get(second, second)) for first, second in with_copy]
+    wrong = [pair for pair, (one, other) in zip(with_copy, roots, strict=True) if alone[one] != alone[other]]
+    before = [(first, second) for group in members(alone) for first, second in combinations(group, 2)]
+    recall, precision = right.total() / len(origin), 1 - len(wrong) / max(1, len(with_copy))
+    bar(f"{name}: planted copies found", f"{recall:.2%} of {len(origin)}", ">= 99%", recall >= 0.99)
+    bar(
+        f"{name}: pairs with a copy that are right", f"{precision:.2%} of {len(with_copy)}", ">= 99%", precision >= 0.99
+    )
+    picture = Path(f"twins-{name}.png")
+    lay_out(entries, before, picture)
+    print(f"      {name}: {len(before)} pairs of photos that were there before, to look at in {picture}")
+
+
+def members(medoid: Indices) -> list[list[int]]:
+    """The groups of several photos."""
+    found: dict[int, list[int]] = {}
+    for place, lead in enumerate(medoid.tolist()):
+        found.setdefault(lead, []).append(place)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def lay_out(entries: Sequence[Entry], pairs: Sequence[tuple[int, int]], path: Path, side: int = 96) -> None:
+    """Pairs beside each other, in one picture."""
+    across = 8
+    rows = -(-len(pairs) // across)
+    sheet = Image.new("RGB", (across * (2 * side + 8), max(1, rows) * (side + 8)), "white")
+    for number, pair in enumerate(pairs):
+        x, y = number % across * (2 * side + 8), number // across * (side + 8)
+        for place, index in enumerate(pair):
+            small = decode(entries[index].photo.read(), side).resize((side, side))
+            sheet.paste(small, (x + place * side, y))
+    sheet.save(path)
+
+
+def time_it() -> None:
+    """How long 50,000 photos take once they were glanced at, and how that grows."""
+    seen, _ = glances.of(photos("cifar10-train"), Silent())
+    took = {}
+    for number in (10_000, 20_000, 50_000):
+        some = seen.some(np.arange(number))
+        began = time.monotonic()
+        twins.groups(some)
+        took[number] = time.monotonic() - began
+        print(f"      {number:,} photos: {took[number]:.1f} s")
+    grown = took[50_000] / took[10_000]
+    most = 5 * math.log(50_000) / math.log(10_000)
+    bar("50,000 photos after glances", f"{took[50_000]:.0f} s", "<= 120 s", took[50_000] <= 120)
+    bar("50,000 photos against 10,000", f"{grown:.2f} times", f"<= {most:.2f} (n log n)", grown <= most)
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Both sets, then the time; or those that are named."""
+    for name in arguments or ("grocery", "cifar10-test", "time"):
+        if name == "time":
+            time_it()
+        else:
+            tell(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

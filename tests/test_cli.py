@@ -22,7 +22,7 @@ from kramar.models.backbones import BACKBONES
 from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
-COMMANDS = {"train", "compare", "tune", "distill", "evaluate", "decide", "classify", "weights", "benchmark"}
+COMMANDS = {"train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "weights", "benchmark"}
 
 
 def test_help_names_every_command() -> None:

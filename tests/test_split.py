@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kramar.data.listing import PhotoFile
-from kramar.data.manifest import Entry
+from kramar.data.manifest import Entry, retied, tied, ties
 from kramar.data.split import PARTS, SMALL_CLASS, assign, part_of, photos_by_class, position, warnings
 
 
@@ -192,3 +192,63 @@ def test_eight_classes_are_named_and_the_rest_counted() -> None:
     assert "11 classes ('Class00', 'Class01'," in said
     assert "'Class07' and 3 more)" in said
     assert "Class08" not in said
+
+
+def twins_of(photos: list[Entry], together: list[list[str]], seed: int = 0) -> list[Entry]:
+    return assign(tied(photos, together), seed)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), min_size=2, max_size=40),
+    st.lists(st.lists(st.integers(0, 39), min_size=2, max_size=6), max_size=12),
+    st.integers(0, 5),
+)
+@settings(max_examples=200, deadline=None)
+def test_groups_are_never_cut_however_products_and_twins_overlap(
+    photos: list[tuple[int, int]], ties: list[list[int]], seed: int
+) -> None:
+    listed = [
+        entry(key, product=f"p{product}" if product else "", image=f"{number}.jpg")
+        for number, (key, product) in enumerate(photos)
+    ]
+    together = [[f"{place % len(listed)}.jpg" for place in tie] for tie in ties]
+    found = {one.image: one for one in twins_of(listed, together, seed)}
+    for images in together:
+        assert len({found[image].split for image in images}) == 1
+        assert len({found[image].group for image in images}) == 1
+    for one in listed:
+        for other in listed:
+            if one.hash == other.hash or (one.product and one.product == other.product):
+                assert found[one.image].split == found[other.image].split
+    # Groups hold no more than what is tied, in however many steps.
+    assert len({one.group for one in found.values()}) >= len({one.own_group for one in listed}) - sum(
+        len(tie) - 1 for tie in ties
+    )
+
+
+def test_a_product_keeps_its_part_whatever_is_tied_to_it() -> None:
+    photos = [entry("a", product="mug"), entry("b", product="mug"), entry("c")]
+    found = twins_of(photos, [["Apple/b.jpg", "Apple/c.jpg"]])
+    assert {one.group for one in found} == {"product:mug"}
+    assert parts(found)[photos[0].hash] == parts(assign(photos, 0))[photos[0].hash]
+    assert [one.tied for one in found] == ["", "", "product:mug"]
+
+
+def test_ties_can_be_told_by_hashes_alone() -> None:
+    photos = entries(20)
+    together = [[photos[place].image, photos[place + 1].image] for place in range(0, 10, 2)]
+    known = ties(photos, [*together, [photos[19].image]])
+    assert known == sorted(sorted([photos[place].hash[:12], photos[place + 1].hash[:12]]) for place in range(0, 10, 2))
+    renamed = [replace(photo, image=f"new/{number}.jpg") for number, photo in enumerate(photos)]
+    assert [one.group for one in retied(renamed, known)] == [one.group for one in tied(photos, together)]
+    # Of a group that is not all there, the others keep their own names.
+    assert retied(renamed[:1], known) == renamed[:1]
+
+
+def test_twins_stay_together_in_a_validation_part_that_is_drawn() -> None:
+    photos = [*entries(40, split="train"), *entries(10, "Pear", split="test")]
+    together = [[photos[place].image, photos[place + 1].image] for place in range(0, 40, 2)]
+    split = twins_of(photos, together)
+    assert {one.split for one in split[40:]} == {"test"}
+    assert {one.split for one in split[:40]} == {"train", "val"}
+    assert all(split[place].split == split[place + 1].split for place in range(0, 40, 2))

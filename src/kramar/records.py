@@ -385,8 +385,8 @@ class Decisions(Record):
 class ModelCard(Record):
     """The document ``kramar`` in a model file's metadata.
 
-    ``moved`` names the photos that near twins have brought into another part than their own, so that the split can be
-    repeated from the photos alone.
+    ``ties`` are the near twins that its split kept together, by the first 12 digits of their hashes: with them, the
+    split can be repeated without looking for twins.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -404,7 +404,7 @@ class ModelCard(Record):
     weights_source: str
     weights_licence: str
     decisions: Decisions | None = None
-    moved: dict[str, list[str]] = Field(default_factory=dict)
+    ties: list[list[str]] = Field(default_factory=list)
 
 
 class Ranked(Record):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kramar.errors import PhotoError
+from kramar.errors import DataError, PhotoError
 from kramar.records import LeftOut
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -89,3 +89,14 @@ class Listing:
 def mendable(left_out: Iterable[LeftOut]) -> list[LeftOut]:
     """Those of ``left_out`` that ``--strict`` fails for: all but hidden files."""
     return [out for out in left_out if out.kind != HIDDEN]
+
+
+def refuse(left_out: Sequence[LeftOut], source: Path) -> None:
+    """Raise DataError for the first of ``left_out`` that a user could mend, if there is one: what ``--strict`` asks."""
+    left_out = mendable(left_out)
+    if left_out:
+        first = left_out[0]
+        raise DataError(
+            f"{source}: --strict, and {len(left_out)} cannot be used, the first {first.image!r} "
+            f"({first.kind}: {first.detail}); mend or remove it, or leave --strict away"
+        )

@@ -17,6 +17,8 @@ from kramar.files import replacing
 from kramar.progress import Progress
 from kramar.records import LeftOut
 
+_SHORT = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -99,6 +101,21 @@ def tied(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> list[En
             parent[first] = second
     named = ((entry, root(entry.own_group)) for entry in entries)
     return [entry if name == entry.own_group else replace(entry, tied=name) for entry, name in named]
+
+
+def ties(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> list[list[str]]:
+    """The same ties by the first 12 digits of the photos' hashes, so that `retied` can tie them without their names."""
+    short = {entry.image: entry.hash[:_SHORT] for entry in entries}
+    groups = (sorted({short[image] for image in images}) for images in together)
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def retied(entries: Sequence[Entry], known: Iterable[Sequence[str]]) -> list[Entry]:
+    """``entries`` tied as `ties` says, as far as they are there."""
+    images: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        images[entry.hash[:_SHORT]].append(entry.image)
+    return tied(entries, [[image for short in group for image in images.get(short, ())] for group in known])
 
 
 def unread(entries: Iterable[Entry], errors: Mapping[str, PhotoError]) -> list[LeftOut]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from kramar.data.manifest import Entry
@@ -36,35 +36,11 @@ def part_of(key: str, seed: int) -> str:
     return "val" if where < TRAIN_SHARE + VAL_SHARE else "test"
 
 
-def assign(entries: Sequence[Entry], seed: int, moved: Mapping[str, Sequence[str]] | None = None) -> list[Entry]:
+def assign(entries: Sequence[Entry], seed: int) -> list[Entry]:
     """``entries`` with their parts filled in.
 
     A split of the data's own is kept; where it has no validation part, that is taken from its training part.
-    ``moved`` are photos that were tied once (`moved`), and go where they were then.
     """
-    drawn = _drawn(entries, seed)
-    went = {short: part for part, some in (moved or {}).items() for short in some}
-    return [replace(one, split=went.get(_short(one), one.split)) for one in drawn] if went else drawn
-
-
-def moved(entries: Sequence[Entry], split: Sequence[Entry], seed: int) -> dict[str, list[str]]:
-    """By part, the photos that ties have brought there: of ``entries`` without a split, which ``split`` are with one.
-
-    They are named by the first 12 digits of their hash. With them, `assign` repeats a split without looking for ties.
-    """
-    alone = _drawn([replace(entry, tied="") for entry in entries], seed)
-    found: dict[str, set[str]] = {}
-    for one, other in zip(split, alone, strict=True):
-        if one.split != other.split:
-            found.setdefault(one.split, set()).add(_short(one))
-    return {part: sorted(found[part]) for part in PARTS if part in found}
-
-
-def _short(entry: Entry) -> str:
-    return entry.hash[:12]
-
-
-def _drawn(entries: Sequence[Entry], seed: int) -> list[Entry]:
     named = {entry.split for entry in entries}
     if named == {""}:
         return [replace(entry, split=part_of(entry.group, seed)) for entry in entries]

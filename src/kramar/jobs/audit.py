@@ -22,7 +22,7 @@ from kramar.audit.record import AuditRecord, Leakage
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_SEED, RUNS_FOLDER, parse_seed
 from kramar.data import manifest, split
 from kramar.data.columns import spelt
-from kramar.data.listing import Listing, mendable
+from kramar.data.listing import Listing, mendable, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.errors import DataError, RunFolderError
@@ -30,7 +30,6 @@ from kramar.evaluation.metrics import wilson
 from kramar.files import make_folder, write_text
 from kramar.jobs.account import Thumbnails
 from kramar.jobs.cleaned import write_cleaned
-from kramar.jobs.gather import refuse
 from kramar.jobs.run import name_of
 from kramar.models import backbones, engines, features
 from kramar.models.backbones import Backbone

@@ -43,7 +43,7 @@ def model_card(
         data_fingerprint=gathered.fingerprint,
         seed=seed,
         split={part: counts[part] for part in split.PARTS},
-        moved=gathered.moved,
+        ties=gathered.ties,
         weights_source=weights_source,
         weights_licence=weights_licence,
     )

@@ -11,10 +11,9 @@ from kramar.audit.gate import Passed, all_issues, look_over, summary
 from kramar.audit.issues import Issue
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
-from kramar.data.listing import mendable
+from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
-from kramar.errors import DataError
 from kramar.progress import Progress
 from kramar.records import DataRecord, LeftOut
 
@@ -28,7 +27,7 @@ class Gathered:
     warnings: list[str]
     split_from: str
     fingerprint: str
-    moved: dict[str, list[str]]
+    ties: list[list[str]]
     issues: list[Issue]
 
     def record(
@@ -77,20 +76,9 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
         warnings,
         listing.split_from or "kramar",
         manifest.fingerprint(entries),
-        split.moved(listed, entries, config.seed),
+        manifest.ties(listed, [one.images for one in passed.copied]),
         issues,
     )
-
-
-def refuse(left_out: Sequence[LeftOut], source: Path) -> None:
-    """Raise DataError for the first of ``left_out`` that a user could mend, if there is one: what ``--strict`` asks."""
-    left_out = mendable(left_out)
-    if left_out:
-        first = left_out[0]
-        raise DataError(
-            f"{source}: --strict, and {len(left_out)} cannot be used, the first {first.image!r} "
-            f"({first.kind}: {first.detail}); mend or remove it, or leave --strict away"
-        )
 
 
 def categories(entries: Sequence[Entry]) -> dict[str, str]:

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from kramar.data import manifest
-from kramar.data.listing import SPLIT_NAMES
+from kramar.data.listing import SPLIT_NAMES, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.data.split import assign
 from kramar.errors import DataError, InputError
 from kramar.evaluation.metrics import Scored
-from kramar.jobs.gather import refuse
 from kramar.progress import Progress
 from kramar.records import LeftOut, ModelCard
 from kramar.runtime.model import Model
@@ -51,7 +50,8 @@ def labelled(
     Raises InputError.
     """
     listing = list_photos(source, dict(columns or {}))
-    listed, left_out = manifest.hash_photos(listing, listener)
+    hashed, left_out = manifest.hash_photos(listing, listener)
+    listed = manifest.retied(hashed, model.card.ties)
     entries, part = _part(listed, model.card, source, split, default)
     scores: list[Scores] = []
     read = []
@@ -88,8 +88,7 @@ def labelled(
         )
     for warning in warnings:
         listener.say(f"Warning: {warning}")
-    card = model.card
-    learnt_from = manifest.fingerprint(assign(listed, card.seed, card.moved)) == card.data_fingerprint
+    learnt_from = manifest.fingerprint(assign(listed, model.card.seed)) == model.card.data_fingerprint
     return Labelled(read, part, scored, left_out, warnings, learnt_from)
 
 
@@ -104,7 +103,7 @@ def _part(
         raise InputError(f"--split: expected train, val, test or all, found {split!r}")
     if not entries:
         raise DataError(f"{source}: none of its photos can be opened; check the paths")
-    trained_on = assign(entries, card.seed, card.moved)
+    trained_on = assign(entries, card.seed)
     if not entries[0].split and manifest.fingerprint(trained_on) == card.data_fingerprint:
         entries = trained_on
     has_split = bool(entries[0].split)

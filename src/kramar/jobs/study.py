@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kramar.data import manifest
+from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.data.pixels import median_side
 from kramar.errors import DataError, InputError, MissingExtra
 from kramar.jobs.card import model_card as card_of
-from kramar.jobs.gather import Gathered, refuse
+from kramar.jobs.gather import Gathered
 from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
 
 try:

@@ -12,6 +12,7 @@ import numpy as np
 from kramar import machine
 from kramar.config import SET_COVERAGE, TrainConfig
 from kramar.data import manifest, split
+from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.decisions import fitting
 from kramar.errors import DataError, FailedError
@@ -22,7 +23,7 @@ from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
 from kramar.jobs.account import Outcome, Thumbnails, account, samples, seconds
 from kramar.jobs.card import licence, model_card, source
-from kramar.jobs.gather import Gathered, refuse
+from kramar.jobs.gather import Gathered
 from kramar.jobs.run import Run, RunFolder
 from kramar.jobs.scores import scored
 from kramar.models import architectures, engines, features
