@@ -20,8 +20,8 @@ from cleanlab.rank import get_label_quality_scores
 
 from benchmarks.development import development
 from benchmarks.harness import bar, embeddings, scratch
-from kramar.audit import cleaning, labels
-from kramar.audit.cleaning import REMOVED, Judged
+from kramar.auditing import cleaning, labels
+from kramar.auditing.cleaning import REMOVED, Judged
 from kramar.data.listing import PhotoFile, Row
 from kramar.data.manifest import Entry
 from kramar.evaluation.metrics import wilson

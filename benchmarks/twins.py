@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from benchmarks.harness import CIFAR10, TABLE, bar
-from kramar.audit import glances, twins
-from kramar.audit.twins import Indices
+from kramar.auditing import glances, twins
+from kramar.auditing.twins import Indices
 from kramar.data.manifest import Entry, hash_photos
 from kramar.data.pixels import decode
 from kramar.data.sources import list_photos

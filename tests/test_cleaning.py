@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from drawn import Held
-from kramar.audit.cleaning import REMOVED, Judged, changes
-from kramar.audit.copies import Copies, copy_issues, exact
-from kramar.audit.issues import KINDS, Issue
+from kramar.auditing.cleaning import REMOVED, Judged, changes
+from kramar.auditing.copies import Copies, copy_issues, exact
+from kramar.auditing.issues import KINDS, Issue
 from kramar.data.listing import PhotoFile
 from kramar.data.manifest import Entry
 from kramar.errors import DataError

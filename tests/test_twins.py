@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from drawn import Held, Told
-from kramar.audit import glances, twins
-from kramar.audit.glances import Glances
+from kramar.auditing import glances, twins
+from kramar.auditing.glances import Glances
 from kramar.data.manifest import Entry
 
 SIZE = (300, 240)
@@ -29,9 +29,9 @@ def scene(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
     random = np.random.default_rng(seed)
     image = Image.new("RGB", size, tuple(random.integers(60, 200, 3).tolist()))
     pen = ImageDraw.Draw(image)
-    for _ in range(12):
+    for _ in range(30):
         x, y = random.uniform(0, size[0]), random.uniform(0, size[1])
-        radius = random.uniform(10, 60)
+        radius = random.uniform(8, 45)
         colour = tuple(random.integers(0, 256, 3).tolist())
         if random.uniform() < 0.5:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
@@ -54,9 +54,10 @@ def looked_at(images: list[Image.Image], quality: int = 92) -> Glances:
 
 
 def marked(image: Image.Image) -> Image.Image:
-    copy = image.copy()
-    ImageDraw.Draw(copy).text((image.width / 2, image.height / 2), "kramar", "white", anchor="mm", font_size=50)
-    return copy
+    mark = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    pen = ImageDraw.Draw(mark)
+    pen.text((image.width / 2, image.height / 2), "kramar", (255, 255, 255, 130), anchor="mm", font_size=40)
+    return Image.alpha_composite(image.convert("RGBA"), mark).convert("RGB")
 
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -119,7 +120,7 @@ def test_medoids_lead_and_nothing_is_chained() -> None:
 
 
 def test_more_copies_than_neighbours_are_one_group() -> None:
-    copies = [ImageEnhance.Brightness(scene(1)).enhance(0.8 + 0.02 * step) for step in range(4 * twins.NEIGHBOURS)]
+    copies = [ImageEnhance.Brightness(scene(1)).enhance(0.8 + 0.01 * step) for step in range(4 * twins.NEIGHBOURS)]
     others = [scene(seed) for seed in range(2, 8)]
     found, _ = twins.groups(looked_at([*copies, *others]))
     assert len(set(found[: len(copies)].tolist())) == 1
@@ -140,7 +141,7 @@ def test_pictures_are_laid_over_each_other_where_they_were_moved_from() -> None:
     part = np.asarray(Image.fromarray(big[10:390, 0:380]).resize((64, 64), Image.Resampling.BOX), np.float32)[None]
     found = twins.laid(whole, 0.9 * part + 12, 8)
     assert found.edges[0] > 0.99
-    assert found.share[0] > 0.95
+    assert found.share[0] > 0.8
     # 95% of both sides: cut on the right, and on both ends from top to bottom.
     assert found.moved[0] == pytest.approx([0.95, -0.05, 0.95, 0.0], abs=0.01)
     other = twins.laid(whole, whole[:, ::-1], 8)

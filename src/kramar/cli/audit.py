@@ -54,7 +54,7 @@ def audit(
 
 
 def _show(done: Audit, fix: Path | None) -> None:
-    from kramar.audit.issues import KINDS
+    from kramar.auditing.issues import KINDS
 
     record = done.record
     print(f"{record.data.photos:,} photos, {record.data.classes:,} classes")

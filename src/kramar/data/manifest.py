@@ -83,6 +83,8 @@ def hash_photos(listing: Listing, progress: Progress) -> tuple[list[Entry], list
 def tied(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> list[Entry]:
     """``entries`` whose groups hold the photos that are ``together``, by their names, and the products of those whole.
 
+    The same photo under several products, byte for byte, ties those.
+
     A group is named by one of its own, so that a photo alone keeps its name, and its part of a split, until it is tied.
     """
     parent: dict[str, str] = {}
@@ -94,7 +96,10 @@ def tied(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> list[En
         return key
 
     own_group = {entry.image: entry.own_group for entry in entries}
-    for images in together:
+    same: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        same[entry.hash].append(entry.image)
+    for images in (*together, *same.values()):
         for image in images[1:]:
             first, second = sorted((root(own_group[images[0]]), root(own_group[image])))
             # "product:" sorts behind a hash: a product keeps its name, whatever is tied to one of its photos.

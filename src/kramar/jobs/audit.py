@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.audit import cleaning, gate, labels
-from kramar.audit.cleaning import Change, Judged
-from kramar.audit.issues import KINDS, Issue, write_issues
-from kramar.audit.record import AuditRecord, Leakage
+from kramar.auditing import cleaning, gate, labels
+from kramar.auditing.cleaning import Change, Judged
+from kramar.auditing.issues import KINDS, Issue, write_issues
+from kramar.auditing.record import AuditRecord, Leakage
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_SEED, RUNS_FOLDER, parse_seed
 from kramar.data import manifest, split
 from kramar.data.columns import spelt

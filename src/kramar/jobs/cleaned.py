@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kramar.audit.cleaning import REMOVED, Change
+from kramar.auditing.cleaning import REMOVED, Change
 from kramar.data.listing import PhotoFile, mendable
 from kramar.data.manifest import Entry
 from kramar.errors import DataError

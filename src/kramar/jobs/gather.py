@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kramar.audit.gate import Passed, all_issues, look_over, summary
-from kramar.audit.issues import Issue
+from kramar.auditing.gate import Passed, all_issues, look_over, summary
+from kramar.auditing.issues import Issue
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import refuse
@@ -52,9 +52,13 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
     """List, hash and split the photos in ``source``. Raises DataError."""
     listing = list_photos(source, config.columns)
     listed, unopened = manifest.hash_photos(listing, listener)
-    passed = Passed(listed, [], []) if config.skip_audit else look_over(listed, listener, config.budget)
+    issues: list[Issue] = []
+    passed = Passed(manifest.tied(listed, ()), [], [])
+    if not config.skip_audit:
+        passed = look_over(listed, listener, config.budget)
     entries = split.assign(passed.entries, config.seed)
-    issues = [] if config.skip_audit else all_issues(passed, entries, own_split=bool(listing.split_from))
+    if not config.skip_audit:
+        issues = all_issues(passed, entries, own_split=bool(listing.split_from))
     left_out = [*listing.left_out, *unopened]
     if config.strict:
         refuse(left_out, source)

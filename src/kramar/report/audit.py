@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kramar.audit.issues import KINDS, Issue
-from kramar.audit.record import AuditRecord
+from kramar.auditing.issues import KINDS, Issue
+from kramar.auditing.record import AuditRecord
 from kramar.report.album import ALBUM_BYTES, Album
 from kramar.report.page import UNPRINTABLE, templates
 

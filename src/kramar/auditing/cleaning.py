@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kramar.audit.copies import Copies
-from kramar.audit.issues import Issue
+from kramar.auditing.copies import Copies
+from kramar.auditing.issues import Issue
 from kramar.data.manifest import Entry
 
 REMOVED, RELABELLED = "removed", "relabelled"
 # A label that is probably wrong is replaced where a model that has not learnt from the photo is so sure of another.
 SURE = 0.5
+# Copies under different labels are told apart from two things that look nearly the same by edges that are so alike.
+CERTAIN = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ def changes(
     """What to change, each photo once, in the order of ``entries``.
 
     Blank photos go. Of one photograph a single copy stays: of the test part, where the data has a split of its own, and
-    under the label that ``judged`` (by the photos' names) supports, where there are several. Labels that are probably
-    wrong are replaced where another is sure enough, or else the photo goes.
+    under the label that ``judged`` (by the photos' names) supports, where there are several; those that may be two
+    things stay. Labels that are probably wrong are replaced where another is sure enough, or else the photo goes.
     """
     found: dict[str, Change] = {}
 
@@ -65,6 +67,8 @@ def changes(
     for one in copied:
         members = [by_name[image] for image in one.images if image in by_name and image not in found]
         labels = sorted({entry.label for entry in members})
+        if len(labels) > 1 and min(one.likeness) < CERTAIN:
+            continue
         if len(labels) > 1:
             right = _supported(members, judged)
             for entry in members:

@@ -8,14 +8,15 @@ from pathlib import PurePath
 import numpy as np
 import numpy.typing as npt
 
-from kramar.audit.glances import Glances
-from kramar.audit.issues import Issue
+from kramar.auditing.glances import Glances
+from kramar.auditing.issues import Issue
 from kramar.data.manifest import Entry
 from kramar.data.pixels import FORMATS
 
 # In levels of 255. A photo of fewer differs by less than a camera's noise.
 BLANK, DARK = 4.0, 20.0
-BLURRED = 0.8
+# As if by a Gaussian of more than two pixels of 280; none of Grocery's 5,421 photos reaches it (0.69 at most).
+BLURRED = 0.7
 # Of shorter sides: in pixels, and against the others'.
 TINY, SMALLER = 64, 1 / 3
 EXTREME = 4.0
@@ -63,7 +64,7 @@ def tiny(glances: Glances, entries: Sequence[Entry]) -> Found:
     """Few pixels, where others have many."""
     del entries
     short = np.minimum(glances.width, glances.height)
-    median = float(np.median(short))
+    median = float(np.median(short)) if len(short) else 0.0
     return _where(
         (short < TINY) & (short < SMALLER * median),
         short,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kramar.audit.glances import LUMA, Glances
+from kramar.auditing.glances import LUMA, Glances
 from kramar.config import cores
 from kramar.errors import MissingExtra
 
@@ -35,6 +35,8 @@ _COARSE_STEPS, _FINE_STEPS = 6, 3
 # Of colour differences: how much stronger a copy's may be, the levels that are noise, and the share of their variance
 # that a tint may leave.
 _GAIN, _COLOUR, _LEFT = (0.5, 1.6), 5.0, 0.4
+# How far a copy may be cropped: scales and shifts (in half sides) of those that are not moved at all, and from them.
+_UNMOVED, _FARTHEST = np.array([1, 0, 1, 0], np.float32), 0.13
 # Pairs that are laid over each other at once.
 _BLOCK = 256
 
@@ -56,7 +58,7 @@ class Rule:
 # What is not ruled out by small pictures, what is certain by them, and what is certain by the larger ones.
 _POSSIBLE = Rule(edges=0.85, kept=0.85, share=0.65)
 _SMALL = Rule(edges=0.92, kept=0.88, share=0.8)
-_LARGE = Rule(edges=0.94, kept=0.94, share=0.85)
+_LARGE = Rule(edges=0.94, kept=0.95, share=0.92)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +79,12 @@ class Laid:
 
     def passes(self, rule: Rule) -> Bools:
         """Which pairs ``rule`` takes for twins."""
-        return np.asarray((self.edges >= rule.edges) | ((self.kept >= rule.kept) & (self.share >= rule.share)))
-
-    @property
-    def likeness(self) -> Floats:
-        """The better of both correlations."""
-        return np.maximum(self.edges, self.kept)
+        alike = (self.edges >= rule.edges) | ((self.kept >= rule.kept) & (self.share >= rule.share))
+        return np.asarray(alike & (np.abs(self.moved - _UNMOVED) <= _FARTHEST).all(axis=1))
 
 
 def groups(glances: Glances) -> tuple[Indices, Floats]:
-    """The photo that each photo is a copy of, ``[N]``, itself for most; and how alike both are, 1 for itself.
+    """The photo that each photo is a copy of, ``[N]``, itself for most; and how alike their edges are, 1 for itself.
 
     A group is what matches its medoid, the photo that most others match: nothing is chained from copy to copy.
     """
@@ -100,8 +98,10 @@ def groups(glances: Glances) -> tuple[Indices, Floats]:
         if not len(joined):
             break
         medoid[some[joined]], likeness[some[joined]] = some[leads[joined]], scores[joined]
-        # A photo with more copies than neighbours leaves several groups: their medoids are compared once more.
-        some = some[np.unique(leads[joined])]
+        # A photo with more copies than neighbours leaves several groups: what leads one, or was left alone by others
+        # that found a group, is compared once more.
+        matched = np.unique(np.concatenate([first, second]))
+        some = some[matched[leads[matched] == matched]]
     return _settled(glances, medoid, likeness)
 
 
@@ -221,13 +221,13 @@ def _compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools
         return shrunk(one, side), shrunk(other, side)
 
     coarse = laid(*pictures(slice(None), _COARSE), _COARSE_STEPS)
-    twins, alike = coarse.passes(_SMALL), coarse.likeness.copy()
+    twins, alike = coarse.passes(_SMALL), coarse.edges.copy()
     detailed = np.minimum(_short(glances, first), _short(glances, second)) >= _FINE_SIDE
     closer: Indices = np.flatnonzero(detailed & coarse.passes(_POSSIBLE))
     twins[detailed] = False
     if len(closer):
         fine = laid(*pictures(closer, LUMA), _FINE_STEPS, coarse.moved[closer])
-        twins[closer], alike[closer] = fine.passes(_LARGE), fine.likeness
+        twins[closer], alike[closer] = fine.passes(_LARGE), fine.edges
     return twins & _same_colours(glances.chroma[first], glances.chroma[second], mirrored), alike
 
 
@@ -251,7 +251,7 @@ def laid(first: Floats, second: Floats, steps: int, moved: Floats | None = None)
     axis = np.linspace(-1, 1, side, dtype=np.float32)
     x, y = (np.broadcast_to(one, (side, side)).reshape(-1) for one in (axis[None, :], axis[:, None]))
     target = second.reshape(count, -1)
-    moved = np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1)) if moved is None else moved
+    moved = np.tile(_UNMOVED, (count, 1)) if moved is None else moved
     weights = np.ones_like(target)
     for step in range(steps):
         warped, cover = _warped(first, moved, axis)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kramar.audit import copies, glances
-from kramar.audit.issues import KINDS, Issue
-from kramar.audit.names import name_issues, size_issues
-from kramar.audit.odd import odd
+from kramar.auditing import copies, glances
+from kramar.auditing.issues import KINDS, Issue
+from kramar.auditing.names import name_issues, size_issues
+from kramar.auditing.odd import odd
 from kramar.data.manifest import Entry, tied
 from kramar.progress import Progress
 
@@ -43,7 +43,7 @@ def look_over(entries: Sequence[Entry], progress: Progress, seconds: float | Non
             "no time in the budget to look for near twins: some may be in training and in test; "
             "give the photos of one thing a product, or a longer --budget"
         )
-        return Passed(list(entries), copies.exact(entries), [], warning)
+        return Passed(tied(entries, ()), copies.exact(entries), [], warning)
     seen, places = glances.of(entries, progress)
     looked_at = [entries[place] for place in places]
     found = copies.found(entries, looked_at, seen)

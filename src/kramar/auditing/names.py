@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from kramar.audit.issues import Issue
+from kramar.auditing.issues import Issue
 from kramar.data.manifest import Entry
 from kramar.data.split import SMALL_CLASS
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kramar.audit import twins
-from kramar.audit.glances import Glances
-from kramar.audit.issues import Issue
+from kramar.auditing import twins
+from kramar.auditing.glances import Glances
+from kramar.auditing.issues import Issue
 from kramar.data.manifest import Entry
 
 
