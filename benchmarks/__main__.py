@@ -24,6 +24,7 @@ NAMES = (
     "decisions",
     "twins",
     "labels",
+    "audit",
 )
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from kramar.records import (
     DecisionScores,
     Estimate,
     HeadRecord,
+    Leakage,
     LeftOut,
     Metrics,
     Mistake,
@@ -340,6 +341,11 @@ def odd_records() -> dict[str, RunRecord]:
             many, decisions=decisions(4000).model_copy(update={"precision": wilson(2741, 2840)})
         ),
         "no answer sure enough": shop(many, decisions=decisions(400, None)),
+        "copies": shop(
+            many,
+            issues={"leak": 31, "twin": 40, "dark": 1},
+            leakage=Leakage(photos=31, accuracy=wilson(800, 1000), without=wilson(755, 969)),
+        ),
         "several rungs": shop(many, ladder=[*plain.ladder, tail_rung()]),
         "two classes": shop(two),
         "no validation": shop(many, val=False),

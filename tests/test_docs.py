@@ -59,7 +59,7 @@ def test_python_in_the_readme_runs(
 
 def test_kramar_commands_in_the_readme_run(place: Path) -> None:
     said = [words for words in commands(README) if words[0] == "kramar"]
-    assert {words[1] for words in said} == {"train", "classify", "evaluate"}
+    assert {words[1] for words in said} == {"train", "audit", "classify", "evaluate"}
     for words in said:
         if words[1] == "train":
             # The other rungs have tests of their own.

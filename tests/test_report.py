@@ -114,6 +114,8 @@ def test_hostile_names_stay_text() -> None:
         ("a promise that is not kept", "without a person: 96.5% of those were right, not 98%."),
         ("no answer sure enough", "about 74 get the right category."),
         ("no answer sure enough", "No answer is sure enough to promise that 98% of those without a person are right."),
+        ("copies", "31 test photos also in training or validation, as a copy: accuracy is 80.0% with them, and 77.9%"),
+        ("copies", "31 leak, 40 twin, 1 dark: listed in issues.parquet, and shown by kramar audit."),
         ("several rungs", "Rungs climbed, what each gave and cost"),
         ("several rungs", "tail not kept: no better than the rung before"),
         ("several rungs", "head kept: the first rung"),

@@ -288,8 +288,26 @@ class DecisionScores(Record):
         return f"About {self.needed:,} labelled photos that it has not seen could show a guarantee (kramar decide)"
 
 
+class Leakage(Record):
+    """What copies of test photos among the others do to a model's accuracy.
+
+    Attributes:
+        photos: test photos that have a copy in training or validation.
+        accuracy: on all test photos.
+        without: on those without such a copy; None where each has one.
+    """
+
+    photos: int
+    accuracy: Estimate
+    without: Estimate | None
+
+
 class RunRecord(Record):
-    """``run.json``: every figure that the report shows. ``decisions`` are measured on test photos; null without any."""
+    """``run.json``: every figure that the report shows.
+
+    ``decisions`` are measured on test photos; null without any. ``issues`` counts what the photos were found to have
+    wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere.
+    """
 
     kramar: str
     command: str
@@ -312,6 +330,8 @@ class RunRecord(Record):
     rates: dict[str, float]
     features: dict[str, str | int]
     decisions: DecisionScores | None = None
+    issues: dict[str, int] = Field(default_factory=dict)
+    leakage: Leakage | None = None
     peak_memory_bytes: int
 
 

@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-from kramar.records import DataRecord, Estimate, Record
-
-
-class Leakage(Record):
-    """What copies of test photos among the others do to a figure: a linear layer's on what a frozen network sees.
-
-    Attributes:
-        photos: test photos that have a copy in training or validation.
-        accuracy: on all test photos.
-        without: on those without such a copy; None where each has one.
-    """
-
-    photos: int
-    accuracy: Estimate
-    without: Estimate | None
+from kramar.records import DataRecord, Estimate, Leakage, Record
 
 
 class AuditRecord(Record):
@@ -26,6 +12,7 @@ class AuditRecord(Record):
         issues: how many there are of each kind, the gravest kind first.
         label_scores: on how many photos the labels were judged, by models that had not learnt from them; and how many
             of those labels such a model guesses. None where there are too few photos to learn from.
+        leakage: of a linear layer on what a frozen network sees; null where no test photo has a copy elsewhere.
     """
 
     kramar: str

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from kramar import machine
 from kramar.config import DEFAULT_BACKBONE, TrainConfig, duration
@@ -15,6 +18,7 @@ from kramar.data.manifest import Entry
 from kramar.data.pixels import thumbnail
 from kramar.errors import PhotoError
 from kramar.evaluation import breakdown, paired
+from kramar.evaluation.leakage import leakage
 from kramar.evaluation.metrics import Scored, calibration_bins
 from kramar.exporting import onnx_file
 from kramar.files import sha256
@@ -22,7 +26,18 @@ from kramar.jobs.gather import Gathered, categories
 from kramar.jobs.run import RunFolder
 from kramar.models.engines import Choice
 from kramar.models.features import Pass
-from kramar.records import DecisionScores, Gain, LeftOut, Metrics, ModelCard, ModelRecord, Rung, RunRecord, SkippedRung
+from kramar.records import (
+    DecisionScores,
+    Gain,
+    Leakage,
+    LeftOut,
+    Metrics,
+    ModelCard,
+    ModelRecord,
+    Rung,
+    RunRecord,
+    SkippedRung,
+)
 from kramar.training import ladder
 from kramar.training.climb import Climbed, Limits
 from kramar.training.ladder import Skipped
@@ -118,9 +133,20 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             "rates_measured": "now" if outcome.features.measured else "by an earlier run",
         },
         decisions=outcome.decisions,
+        issues=dict(Counter(issue.kind for issue in gathered.issues)),
+        leakage=_leakage(gathered, outcome),
         seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),
     )
+
+
+def _leakage(gathered: Gathered, outcome: Outcome) -> Leakage | None:
+    scored = outcome.scored[outcome.chosen.key].get("test")
+    leaked = {issue.photo for issue in gathered.issues if issue.kind == "leak"}
+    if scored is None:
+        return None
+    tested = [entry.image in leaked for entry in outcome.entries if entry.split == "test"]
+    return leakage(scored.right, np.array(tested, bool))
 
 
 def rungs(outcome: Outcome, seed: int) -> list[Rung]:

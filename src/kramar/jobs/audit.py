@@ -18,7 +18,7 @@ from kramar import machine
 from kramar.auditing import cleaning, gate, labels
 from kramar.auditing.cleaning import Change, Judged
 from kramar.auditing.issues import KINDS, Issue, write_issues
-from kramar.auditing.record import AuditRecord, Leakage
+from kramar.auditing.record import AuditRecord
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_SEED, RUNS_FOLDER, parse_seed
 from kramar.data import manifest, split
 from kramar.data.columns import spelt
@@ -26,6 +26,7 @@ from kramar.data.listing import Listing, mendable, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.errors import DataError, RunFolderError
+from kramar.evaluation.leakage import leakage
 from kramar.evaluation.metrics import wilson
 from kramar.files import make_folder, write_text
 from kramar.jobs.account import Thumbnails
@@ -35,7 +36,7 @@ from kramar.models import backbones, engines, features
 from kramar.models.backbones import Backbone
 from kramar.models.store import FeatureStore
 from kramar.progress import Progress, Silent
-from kramar.records import DataRecord, LeftOut
+from kramar.records import DataRecord, Leakage, LeftOut
 from kramar.report.audit import render_audit
 from kramar.runtime.session import Scores
 from kramar.training.head import Part, fit_head, out_of_fold
@@ -122,7 +123,7 @@ def audit(
     with rooms("labels"):
         judged = _judge(readable, seen, seed, listener)
         issues += judged.issues
-        leakage = _leakage(readable, seen, issues, seed) if own_split else None
+        leaked = _leakage(readable, seen, issues, seed) if own_split else None
     issues = _ordered([*issues, *_unread(left_out)])
     changes = None
     if target is not None:
@@ -138,7 +139,7 @@ def audit(
         data=_data(source, listing, entries, readable, left_out),
         issues={kind: counts[kind] for kind in KINDS},
         label_scores=wilson(judged.right, judged.photos) if judged.photos else None,
-        leakage=leakage,
+        leakage=leaked,
         seconds={},
         peak_memory_bytes=0,
     )
@@ -265,12 +266,7 @@ def _leakage(entries: Sequence[Entry], seen: Scores, issues: Sequence[Issue], se
     head, _ = fit_head(part("train"), part("val"), len(classes), seed, Silent())
     test = part("test")
     right = head(test.embeddings).argmax(axis=1) == test.truth
-    clean = np.array([entry.image not in leaked for entry in entries if entry.split == "test"], bool)
-    return Leakage(
-        photos=int((~clean).sum()),
-        accuracy=wilson(int(right.sum()), len(right)),
-        without=wilson(int(right[clean].sum()), int(clean.sum())) if clean.any() else None,
-    )
+    return leakage(right, np.array([entry.image in leaked for entry in entries if entry.split == "test"], bool))
 
 
 def _data(

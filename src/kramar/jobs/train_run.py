@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
+from kramar.auditing.issues import write_issues
 from kramar.config import SET_COVERAGE, TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import refuse
@@ -123,6 +124,8 @@ class Training:
         )
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
+            if not self._config.skip_audit:
+                write_issues(self._gathered.issues, run.path / "issues.parquet")
             record = account(self._source, self._config, self._gathered, outcome, run)
             write_text(run.path / "report.html", render(record, samples(entries), Thumbnails(entries)))
         if run.elapsed > OVERSHOOT * self._config.budget:

@@ -14,7 +14,7 @@ from kramar.records import ClassScore, Mistake, RunRecord
 from kramar.report import charts, climb
 from kramar.report.album import Album, shelves
 from kramar.report.confusion import heat_map
-from kramar.report.wording import DRAWN, FILTERS, PART_NAMES, STEPS, count, counted, headline, name, unit
+from kramar.report.wording import DRAWN, FILTERS, PART_NAMES, STEPS, count, counted, headline, name, share, unit
 
 try:
     import jinja2
@@ -145,6 +145,13 @@ def cautions(record: RunRecord) -> list[str]:
     """What a reader must know before relying on the figures: the data's warnings and the page's own."""
     found = list(record.data.warnings)
     part = scored_part(record)
+    if leakage := record.leakage:
+        less = f", and {share(leakage.without.value)} without them" if leakage.without else ""
+        found.append(
+            f"{counted(leakage.photos, 'test photo')} also in training or validation, as a copy: accuracy is "
+            f"{share(leakage.accuracy.value)} with them{less}. kramar audit shows them, and --fix writes a table "
+            "without the copies."
+        )
     if part == "test" and record.data.split_from == "kramar":
         found.append(DRAWN)
     if part == "val":
