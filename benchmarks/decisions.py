@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +73,7 @@ def answers(model: Model, rows: Rows) -> Scored:
 def drawn(population: Scored, generator: np.random.Generator) -> Scored:
     """A sample with replacement: each draw counts by itself."""
     places = generator.integers(0, len(population.truth), PHOTOS)
-    return Scored(
-        population.probabilities[places],
-        population.truth[places],
-        [population.labels[place] for place in places.tolist()],
-        population.classes,
-        [str(number) for number in range(PHOTOS)],
-    )
+    return replace(population.some(places), groups=[str(number) for number in range(PHOTOS)])
 
 
 def tell(population: Scored, model: Model, target: float) -> None:

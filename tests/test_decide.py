@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kramar
+from drawn import Told
 from kramar import DataError, InputError, Run
 from products import put_folder
 from shell import complaint
@@ -113,3 +114,27 @@ def test_in_words_and_in_json(model: Path, unseen: Path) -> None:
     document = json.loads(command("decide", model, unseen, "--precision", "0.5", "--json").stdout)
     assert document["decisions"]["guaranteed"]
     assert "expected a share" in complaint(command("decide", model, unseen, "--precision", "2"), 2)
+
+
+def test_photos_that_training_keeps_aside_guarantee_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = put_folder(tmp_path / "photos", 60)
+    monkeypatch.setattr("kramar.data.split.ASIDE_FROM", 15)
+    run = kramar.train(shop, tmp_path / "run", budget="60s", rungs="head", precision=0.4)
+    kept = run.record.data.aside
+    assert 5 < kept < run.record.data.split["val"]
+    assert run.metrics["val"].accuracy.n == run.record.data.split["val"] - kept
+    card = kramar.load(run.path / "model.onnx").card
+    assert card.aside == kept
+    assert card.decisions is not None
+    assert card.decisions.auto.guaranteed
+    assert card.decisions.auto.photos == kept
+    assert run.record.decisions is not None
+    assert run.record.decisions.guaranteed
+    # Another promise, by the same photos.
+    told = Told()
+    again = kramar.decide(run.path / "model.onnx", shop, precision=0.3, out=tmp_path / "new.onnx", progress=told)
+    assert (again.split, again.photos) == ("val", kept)
+    assert again.decisions.guaranteed
+    assert f"Decided by the {kept} of them that were kept aside in training" in told.said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ import pytest
 import kramar
 from kramar import DataError, InputError, Model, Run
 from products import put, put_folder
+from shell import kramar as command
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,36 @@ def test_the_photos_of_the_training_are_known_and_their_test_part_is_scored(shop
     assert evaluation.metrics.accuracy == trained.metrics["test"].accuracy
     assert kramar.evaluate(trained.model, shop, split="val").photos == trained.record.data.split["val"]
     assert kramar.evaluate(trained.model, shop, split="all").photos == trained.record.data.photos
+
+
+def test_several_models_are_compared_on_the_same_photos(trained: Run, table: Path, shop: Path, tmp_path: Path) -> None:
+    other = kramar.train(shop, tmp_path / "other", budget="60s", rungs="head", precision=0.9)
+    files = [trained.path / "model.onnx", other.path / "model.onnx", trained.path / "model.onnx"]
+    found = kramar.evaluate(files, table)
+    assert [one.model for one in found.models] == [str(file) for file in files]
+    assert found.models[0] == kramar.evaluate(files[0], table)
+    assert [(one.first, one.second) for one in found.comparisons] == [
+        (str(files[a]), str(files[b])) for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    same = found.comparisons[1]
+    assert (same.difference.value, same.p, same.verdict, same.needed) == (0, 1, "no difference shown", None)
+    assert same.coverage is not None
+    assert same.coverage.value == 0
+    assert "no difference shown on" in same.words()
+    # The photos that the models were trained on are known without the table.
+    assert kramar.evaluate(files[:2], shop).models[0].split == "test"
+    told = command("evaluate", *files[:2], shop)
+    assert told.returncode == 0, told.stderr
+    assert f"{files[0]} against {files[1]}: " in told.stdout or f"{files[0]} is " in told.stdout
+    document = json.loads(command("evaluate", *files[:2], shop, "--json").stdout)
+    assert set(document) == {"models", "comparisons"}
+
+
+def test_models_of_other_splits_are_not_compared_on_photos_that_one_learnt_from(
+    trained: Run, shop: Path, tmp_path: Path
+) -> None:
+    other = kramar.train(shop, tmp_path / "other", budget="60s", rungs="head", seed=5)
+    with pytest.raises(InputError, match=r"learnt from \d+ of the \d+ test photos of the other model"):
+        kramar.evaluate([trained.path / "model.onnx", other.path / "model.onnx"], shop)
+    with pytest.raises(InputError, match="expected at least one model file"):
+        kramar.evaluate([], shop)

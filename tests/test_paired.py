@@ -12,7 +12,15 @@ from scipy.stats import binom, binomtest
 
 from kramar.errors import InputError
 from kramar.evaluation import paired
-from kramar.evaluation.paired import Comparison, compare_all, difference, holm, mcnemar, permutation
+from kramar.evaluation.paired import (
+    Comparison,
+    compare_all,
+    difference,
+    holm,
+    mcnemar,
+    permutation,
+    photos_needed,
+)
 from kramar.records import Estimate
 
 Bools = npt.NDArray[np.bool_]
@@ -404,3 +412,19 @@ def test_many_photos_are_no_burden() -> None:
     assert found[0].verdict == "better"
     # 0.2 s measured.
     assert time.process_time() - start < 5
+
+
+def test_photos_needed_would_show_the_difference_four_times_in_five() -> None:
+    # 60 of 400 photos the one alone has right, 40 the other.
+    a, b = np.zeros(400, bool), np.zeros(400, bool)
+    a[:60], b[60:100] = True, True
+    needed = photos_needed(a, b)
+    assert needed == photos_needed(b, a)
+    assert needed is not None
+    generator = np.random.default_rng(0)
+    shown = 0
+    for _ in range(300):
+        drawn = generator.integers(0, 400, needed)
+        shown += mcnemar(a[drawn], b[drawn]) <= 0.05
+    assert 0.7 < shown / 300 < 0.9
+    assert photos_needed(a, a) is None

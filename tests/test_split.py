@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from kramar.data.listing import PhotoFile
 from kramar.data.manifest import Entry, retied, tied, ties
-from kramar.data.split import PARTS, SMALL_CLASS, assign, part_of, photos_by_class, position, warnings
+from kramar.data.split import (
+    ASIDE_FROM,
+    PARTS,
+    SMALL_CLASS,
+    aside,
+    assign,
+    part_of,
+    photos_by_class,
+    position,
+    warnings,
+)
 
 
 def entry(key: object, label: str = "Apple", product: str = "", split: str = "", image: str = "") -> Entry:
@@ -251,3 +261,18 @@ def test_twins_stay_together_in_a_validation_part_that_is_drawn() -> None:
     assert {one.split for one in split[40:]} == {"test"}
     assert {one.split for one in split[:40]} == {"train", "val"}
     assert all(split[place].split == split[place + 1].split for place in range(0, 40, 2))
+
+
+def test_half_of_many_validation_photos_are_kept_aside_whole_groups_at_a_time() -> None:
+    few, many = entries(ASIDE_FROM - 1), entries(ASIDE_FROM)
+    assert not any(aside(few, 0))
+    kept = aside(many, 0)
+    assert abs(sum(kept) - ASIDE_FROM / 2) < 4 * math.sqrt(ASIDE_FROM / 4)
+    assert kept != aside(many, 1)
+    # Whatever else is there, and whatever part of the split the group's own position has chosen.
+    assert aside(list(reversed(many)), 0) == list(reversed(kept))
+    val = [one for one in assign(entries(9 * ASIDE_FROM), 0) if one.split == "val"]
+    assert abs(sum(aside(val, 0)) - len(val) / 2) < 4 * math.sqrt(len(val) / 4)
+    grouped = [entry(number, product=f"p{number // 3}") for number in range(ASIDE_FROM)]
+    found = dict(zip([one.group for one in grouped], aside(grouped, 0), strict=True))
+    assert all(found[one.group] is away for one, away in zip(grouped, aside(grouped, 0), strict=True))

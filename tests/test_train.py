@@ -29,7 +29,7 @@ from shell import contents
 train = functools.partial(kramar.train, rungs="head")
 
 FILES = {
-    *("manifest.parquet", "model.onnx", "plan.json", "report.html", "run.json", "run.log"),
+    *("issues.parquet", "manifest.parquet", "model.onnx", "plan.json", "report.html", "run.json", "run.log"),
     *("models/head.onnx", "models/head.json", "models/head.npy"),
 }
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kramar.jobs.compare import Grid, compare
     from kramar.jobs.decide import Decision, decide
     from kramar.jobs.distill import Distillation, distill
-    from kramar.jobs.evaluate import Evaluation, evaluate
+    from kramar.jobs.evaluate import Evaluation, Evaluations, evaluate
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.train import train
@@ -63,6 +63,7 @@ _HOMES = {
     "Distillation": "kramar.jobs.distill",
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
+    "Evaluations": "kramar.jobs.evaluate",
     "Grid": "kramar.jobs.compare",
     "Metrics": "kramar.records",
     "Model": "kramar.runtime.model",
@@ -90,6 +91,7 @@ __all__ = [
     "Distillation",
     "Estimate",
     "Evaluation",
+    "Evaluations",
     "ExportError",
     "FailedError",
     "Grid",

@@ -122,7 +122,10 @@ class LeftOut(Record):
 
 
 class DataRecord(Record):
-    """The data of a run: photos used, classes, what was left out (by kind, and listed)."""
+    """The data of a run: photos used, classes, what was left out (by kind, and listed).
+
+    ``aside`` is how many of the validation photos chose nothing, and show what is promised.
+    """
 
     source: str
     photos: int
@@ -130,6 +133,7 @@ class DataRecord(Record):
     fingerprint: str
     split: dict[str, int]
     split_from: str
+    aside: int = 0
     left_out: dict[str, int]
     left_out_files: list[LeftOut] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
@@ -406,7 +410,7 @@ class ModelCard(Record):
     """The document ``kramar`` in a model file's metadata.
 
     ``ties`` are the near twins that its split kept together, by the first 12 digits of their hashes: with them, the
-    split can be repeated without looking for twins.
+    split can be repeated without looking for twins. ``aside`` is how many validation photos chose nothing.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -425,6 +429,7 @@ class ModelCard(Record):
     weights_licence: str
     decisions: Decisions | None = None
     ties: list[list[str]] = Field(default_factory=list)
+    aside: int = 0
 
 
 class Ranked(Record):

@@ -25,6 +25,7 @@ from kramar.cli.show import (
     json_predictions,
     show_decision,
     show_evaluation,
+    show_evaluations,
     show_predictions,
     show_run,
 )
@@ -199,7 +200,7 @@ app.command()(distill)
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A kramar model file.")],
+    model: Annotated[list[Path], typer.Argument(help="One kramar model file, or several to compare.")],
     data: Annotated[Path, typer.Argument(help="Labelled photos: a folder or a table.")],
     split: Annotated[
         str | None,
@@ -212,12 +213,13 @@ def evaluate(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Score a model file on labelled photos."""
+    """Score a model file on labelled photos; several are compared on the same ones."""
+    from kramar.jobs.evaluate import Evaluations
     from kramar.jobs.evaluate import evaluate as job
 
     with progress_bars() as progress:
         evaluation = job(
-            model,
+            model if len(model) > 1 else model[0],
             data,
             split=split,
             columns=parse_columns(columns),
@@ -227,6 +229,8 @@ def evaluate(
         )
     if as_json:
         print(printable(evaluation.model_dump_json(indent=1)))
+    elif isinstance(evaluation, Evaluations):
+        show_evaluations(evaluation)
     else:
         show_evaluation(evaluation)
 

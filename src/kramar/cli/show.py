@@ -11,7 +11,7 @@ from kramar.records import COARSE, percent
 
 if TYPE_CHECKING:
     from kramar.jobs.decide import Decision
-    from kramar.jobs.evaluate import Evaluation
+    from kramar.jobs.evaluate import Evaluation, Evaluations
     from kramar.jobs.run import Run
     from kramar.records import DecisionScores, Prediction
 
@@ -62,6 +62,23 @@ def show_evaluation(evaluation: Evaluation) -> None:
         print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
     if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
         print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+
+
+def show_evaluations(evaluations: Evaluations) -> None:
+    """Print several models' scores, then what is shown of each pair."""
+    first = evaluations.models[0]
+    part = "all photos" if first.split == "all" else f"{first.split} photos"
+    print(f"{first.data} ({part}, n = {first.photos:,})")
+    for one in evaluations.models:
+        decided = f"; {one.decisions.no_person()}" if one.decisions else ""
+        print(f"  {one.model}: accuracy {one.metrics.accuracy.percent()}{decided}")
+    for pair in evaluations.comparisons:
+        print(pair.words())
+        if gap := pair.coverage:
+            print(
+                f"  photos that need no person: {100 * gap.value:+.1f} points "
+                f"(95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+            )
 
 
 def show_decision(decision: Decision) -> None:

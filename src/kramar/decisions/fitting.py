@@ -44,7 +44,7 @@ def promised(scored: Scored, paths: Sequence[str], precision: float, coverage: f
     """
     one, tree = _one_a_group(scored, seed), Tree(paths)
     plans = np.random.default_rng(seed).permutation(len(one.truth)) < PLANNING * len(one.truth)
-    planning, testing = _some(one, np.flatnonzero(plans)), _some(one, np.flatnonzero(~plans))
+    planning, testing = one.some(np.flatnonzero(plans)), one.some(np.flatnonzero(~plans))
     known = estimated(scored, paths, precision, coverage, seed)
     tried = thresholds.candidates(planning.confidence)
     order = thresholds.plan(Answers.of(planning).at, tried, precision)
@@ -69,17 +69,7 @@ def _one_a_group(scored: Scored, seed: int) -> Scored:
     first: dict[str, int] = {}
     for place in np.random.default_rng(seed).permutation(len(scored.truth)).tolist():
         first.setdefault(scored.groups[place], place)
-    return _some(scored, np.array(sorted(first.values()), np.int64))
-
-
-def _some(scored: Scored, places: np.ndarray) -> Scored:
-    return Scored(
-        scored.probabilities[places],
-        scored.truth[places],
-        [scored.labels[place] for place in places.tolist()],
-        scored.classes,
-        [scored.groups[place] for place in places.tolist()],
-    )
+    return scored.some(np.array(sorted(first.values()), np.int64))
 
 
 def _coarse(one: Scored, tree: Tree, threshold: float | None) -> tuple[Counted, list[float]]:

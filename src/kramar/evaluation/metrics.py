@@ -63,6 +63,16 @@ class Scored:
         truth = np.array([index.get(label, -1) for label in labels], dtype=np.int64)
         return Scored(probabilities, truth, labels, classes, groups)
 
+    def some(self, places: npt.NDArray[np.integer]) -> Scored:
+        """The answers on the photos at ``places``."""
+        return Scored(
+            self.probabilities[places],
+            self.truth[places],
+            [self.labels[place] for place in places.tolist()],
+            self.classes,
+            [self.groups[place] for place in places.tolist()],
+        )
+
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """Index of the most probable class of each photo, ``[N]``."""

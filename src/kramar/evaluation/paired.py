@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from kramar.evaluation.intervals import Z95, Interval, percentiles
 from kramar.records import Estimate
 
 LEVEL = 0.05
+# With so much probability, `photos_needed` are enough.
+POWER = 0.8
 # Up to this many groups in which the models differ, all sign patterns are tried (2 ** 13 of them at most).
 ENUMERATED = 13
 # Draws of the bootstrap, half of them from each model's side.
@@ -170,6 +173,23 @@ def holm(p: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p) - rank) * p[place]))
         adjusted[place] = least
     return adjusted
+
+
+def photos_needed(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> int | None:
+    """About how many photos would show a difference like this one, with a probability of 80%, at the level 0.05.
+
+    For McNemar's test, from how often each model alone is right (Connor 1987, Biometrics 43). None where neither is
+    more often. ``right_a`` and ``right_b`` are bool, ``[N]``.
+    """
+    a, b = _seeds(right_a, right_b)
+    only_a, only_b = _discordant(a, b)
+    n = a.shape[1]
+    differ, gap = (only_a + only_b) / n, abs(only_a - only_b) / n
+    if not gap:
+        return None
+    normal = NormalDist()
+    spread = normal.inv_cdf(1 - LEVEL / 2) * math.sqrt(differ) + normal.inv_cdf(POWER) * math.sqrt(differ - gap**2)
+    return math.ceil(float(spread / gap) ** 2)
 
 
 def compare_all(

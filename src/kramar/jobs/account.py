@@ -41,6 +41,7 @@ from kramar.records import (
 from kramar.training import ladder
 from kramar.training.climb import Climbed, Limits
 from kramar.training.ladder import Skipped
+from kramar.training.material import ASIDE, Material
 from kramar.version import __version__
 
 SAMPLES_PER_CLASS = 4
@@ -53,7 +54,7 @@ class Outcome:
     """What the rooms found, for the account.
 
     Attributes:
-        entries: the photos used.
+        entries: the photos used; ``material``, the same by part.
         left_out, warnings: all of them, from every room.
         climbed, skipped: the rungs of the ladder, the lowest first; ``chosen`` is the one whose model is kept.
         scored, metrics: the answers of each climbed rung's model by its key and part, and what they are worth.
@@ -61,6 +62,7 @@ class Outcome:
     """
 
     entries: Sequence[Entry]
+    material: Material
     left_out: list[LeftOut]
     warnings: list[str]
     climbed: Sequence[Climbed]
@@ -87,14 +89,16 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
     scored = outcome.scored[outcome.chosen.key].get(outcome.shown)
     head = outcome.climbed[0].head
     assert head is not None, "the first rung is the head"
-    images = [entry.image for entry in outcome.entries if entry.split == outcome.shown]
+    images = [entry.image for entry in outcome.material.parts[outcome.shown]]
     return RunRecord(
         kramar=__version__,
         command=command(source, config, run.path),
         started=run.plan.started,
         seed=config.seed,
         machine=machine.describe(),
-        data=gathered.record(source, outcome.entries, outcome.left_out, outcome.warnings),
+        data=gathered.record(source, outcome.entries, outcome.left_out, outcome.warnings).model_copy(
+            update={"aside": len(outcome.material.parts[ASIDE])}
+        ),
         model=ModelRecord(
             file=path.name,
             bytes=size,
@@ -145,7 +149,7 @@ def _leakage(gathered: Gathered, outcome: Outcome) -> Leakage | None:
     leaked = {issue.photo for issue in gathered.issues if issue.kind == "leak"}
     if scored is None:
         return None
-    tested = [entry.image in leaked for entry in outcome.entries if entry.split == "test"]
+    tested = [entry.image in leaked for entry in outcome.material.parts["test"]]
     return leakage(scored.right, np.array(tested, bool))
 
 

@@ -6,7 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from kramar.config import DEFAULT_PRECISION, SET_COVERAGE, parse_seed, parse_share
+from kramar.data.split import aside
 from kramar.decisions import fitting
 from kramar.errors import DataError
 from kramar.evaluation.decided import decided
@@ -72,26 +75,30 @@ def decide(
     card = opened.card
     seed = card.seed if seed is None else parse_seed(seed)
     source, target = Path(data), Path(out) if out is not None else opened.path
-    found = labelled(opened, source, listener, split=split, default="val", columns=columns, strict=strict)
+    (found,) = labelled([opened], source, listener, split=split, default="val", columns=columns, strict=strict)
     if found.learnt_from and found.part in ("train", "all"):
         raise DataError(
             f"{source}: the model learnt from these photos, so it is too sure of them; "
             "give photos that it has not seen, or --split val or test"
         )
     paths = [one.category for one in card.classes]
-    fit = fitting.promised
-    if found.learnt_from and found.part == "val":
+    fit, scored = fitting.promised, found.scored
+    if found.learnt_from and found.part == "val" and card.aside:
+        kept = np.flatnonzero(aside(found.entries, card.seed))
+        listener.say(f"Decided by the {len(kept):,} of them that were kept aside in training")
+        scored = scored.some(kept)
+    elif found.learnt_from and found.part == "val":
         listener.say("These photos chose the model: what it promises by them is estimated, not guaranteed")
         fit = fitting.estimated
-    decisions = fit(found.scored, paths, share, SET_COVERAGE, seed)
+    decisions = fit(scored, paths, share, SET_COVERAGE, seed)
     card = card.model_copy(update={"decisions": decisions})
     onnx_file.describe(opened.path, card, target)
     return Decision(
         model=str(target),
         data=str(source),
         split=found.part,
-        photos=len(found.entries),
-        decisions=decided(found.scored, Rule(decisions, card.classes)),
+        photos=len(scored.truth),
+        decisions=decided(scored, Rule(decisions, card.classes)),
         left_out_files=found.left_out,
         warnings=found.warnings,
     )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
 from kramar.config import parse_seed
-from kramar.evaluation import breakdown
+from kramar.errors import InputError
+from kramar.evaluation import breakdown, paired
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import calibration_bins, score
-from kramar.jobs.labelled import labelled
+from kramar.jobs.labelled import Labelled, labelled
 from kramar.progress import Progress, Silent
 from kramar.records import (
     CalibrationBin,
     ClassScore,
     Confusion,
     DecisionScores,
+    Estimate,
     LeftOut,
     Metrics,
     Mistake,
@@ -50,8 +53,51 @@ class Evaluation(Record):
     warnings: list[str]
 
 
-def evaluate(
-    model: str | os.PathLike[str] | Model,
+class Difference(Record):
+    """Two models on the same photos.
+
+    Attributes:
+        first, second: their files.
+        difference: accuracy of the first minus that of the second, with the pair's own 95% interval.
+        p, adjusted: of the exact paired test that they are equally accurate; corrected for all pairs (Holm).
+        verdict: what that shows of the first: ``better``, ``worse`` or ``no difference shown``.
+        needed: about how many photos would show a difference like this one, where none is shown.
+        coverage: the share of photos that need no person by the first's decisions, minus the second's; None where
+            one of the files has no decisions.
+    """
+
+    first: str
+    second: str
+    difference: Estimate
+    p: float
+    adjusted: float
+    verdict: str
+    needed: int | None
+    coverage: Estimate | None
+
+    def words(self) -> str:
+        """Whether the difference is real."""
+        gap = self.difference
+        points = f"{100 * gap.value:+.1f} points (95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+        if self.verdict == "no difference shown":
+            more = f"; about {self.needed:,} photos would show one like this" if self.needed else ""
+            return f"{self.first} against {self.second}: {points}, no difference shown on {gap.n:,} photos{more}"
+        return f"{self.first} is {self.verdict} than {self.second}: {points}, p {self.adjusted:.2g}"
+
+
+class Evaluations(Record):
+    """Several models' scores on the same labelled photos, and every pair of them compared."""
+
+    models: list[Evaluation]
+    comparisons: list[Difference]
+
+
+ModelFile = str | os.PathLike[str] | Model
+
+
+@overload
+def evaluate(  # type: ignore[overload-overlap]  # a string is a sequence of strings too, but here it is one path
+    model: ModelFile,
     data: str | os.PathLike[str],
     *,
     split: str | None = None,
@@ -59,35 +105,65 @@ def evaluate(
     seed: int | None = None,
     strict: bool = False,
     progress: Progress | None = None,
-) -> Evaluation:
-    """Score ``model`` on the labelled photos in ``data``.
+) -> Evaluation: ...
+@overload
+def evaluate(
+    model: Sequence[ModelFile],
+    data: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluations: ...
+def evaluate(
+    model: ModelFile | Sequence[ModelFile],
+    data: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation | Evaluations:
+    """Score ``model`` on the labelled photos in ``data``, or several models on the same photos.
 
-    Photos whose label the model does not have count as mistakes.
+    Photos whose label a model does not have count as mistakes.
 
     Args:
-        model: a model file, or an open one.
+        model: a model file, or an open one; or several, each pair of which is then compared.
         data: labelled photos: a folder or a table.
         split: ``train``, ``val``, ``test`` or ``all``; by default the test part where the data has a split of its
-            own, or is what the model was trained on, and else all of it.
+            own, or is what a model was trained on, and else all of it.
         columns: the table's column names by kramar's.
-        seed: of the intervals' bootstrap; by default the model's own, which gives its run's intervals again.
+        seed: of the intervals' bootstrap; by default the (first) model's own, which gives its run's intervals again.
         strict: fail where any photo, row or file has to be left out.
         progress: who listens; nobody by default.
 
     Raises:
-        InputError: the data or the model file cannot be used.
+        InputError: the data or a model file cannot be used, or one of several models learnt from the photos.
     """
-    listener = progress or Silent()
-    opened = model if isinstance(model, Model) else Model(model)
-    seed = opened.card.seed if seed is None else parse_seed(seed)
-    source = Path(data)
+    listener, source = progress or Silent(), Path(data)
+    given = [model] if isinstance(model, str | os.PathLike | Model) else list(model)
+    opened = [one if isinstance(one, Model) else Model(one) for one in given]
+    if not opened:
+        raise InputError("expected at least one model file, found none")
+    seed = opened[0].card.seed if seed is None else parse_seed(seed)
     found = labelled(opened, source, listener, split=split, default="test", columns=columns, strict=strict)
-    scored, part, read = found.scored, found.part, found.entries
-    counts = {label: {part: n} for label, n in sorted(Counter(scored.labels).items())}
+    evaluations = [_evaluation(one, part, source, seed) for one, part in zip(opened, found, strict=True)]
+    if isinstance(model, str | os.PathLike | Model):
+        return evaluations[0]
+    return Evaluations(models=evaluations, comparisons=_comparisons(opened, found, seed))
+
+
+def _evaluation(opened: Model, found: Labelled, source: Path, seed: int) -> Evaluation:
+    scored, read = found.scored, found.entries
+    counts = {label: {found.part: n} for label, n in sorted(Counter(scored.labels).items())}
     return Evaluation(
         model=str(opened.path),
         data=str(source),
-        split=part,
+        split=found.part,
         photos=len(read),
         metrics=score(scored, seed),
         decisions=decided(scored, opened.rule) if opened.rule else None,
@@ -99,3 +175,29 @@ def evaluate(
         left_out_files=found.left_out,
         warnings=found.warnings,
     )
+
+
+def _comparisons(opened: Sequence[Model], found: Sequence[Labelled], seed: int) -> list[Difference]:
+    """Every pair, in the order in which the models were given."""
+    groups = found[0].scored.groups
+    # By their place: a file may be given twice.
+    compared = paired.compare_all({str(place): one.scored.right for place, one in enumerate(found)}, groups, seed)
+    differences = []
+    for one in compared:
+        a, b = int(one.first), int(one.second)
+        rules = [opened[place].rule for place in (a, b)]
+        auto = [rule.auto(found[place].scored.probabilities) for place, rule in zip((a, b), rules, strict=True) if rule]
+        shown = one.verdict != "no difference shown"
+        differences.append(
+            Difference(
+                first=str(opened[a].path),
+                second=str(opened[b].path),
+                difference=one.difference,
+                p=one.p,
+                adjusted=one.adjusted,
+                verdict=one.verdict,
+                needed=None if shown else paired.photos_needed(found[a].scored.right, found[b].scored.right),
+                coverage=paired.difference(auto[0], auto[1], groups, seed) if len(auto) == 2 else None,
+            )
+        )
+    return differences

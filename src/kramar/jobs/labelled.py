@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from kramar.data.listing import SPLIT_NAMES, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.data.split import assign
-from kramar.errors import DataError, InputError
+from kramar.errors import DataError, InputError, PhotoError
 from kramar.evaluation.metrics import Scored
 from kramar.progress import Progress
-from kramar.records import LeftOut, ModelCard
+from kramar.records import LeftOut
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 
@@ -35,7 +35,7 @@ class Labelled:
 
 
 def labelled(
-    model: Model,
+    models: Sequence[Model],
     source: Path,
     listener: Progress,
     *,
@@ -43,72 +43,117 @@ def labelled(
     default: str,
     columns: Mapping[str, str] | None,
     strict: bool,
-) -> Labelled:
-    """What ``model`` says of the labelled photos in ``source``; of the part ``default``, if none is asked for and the
-    data has a split of its own, or is what the model was trained on, which ``learnt_from`` tells.
+) -> list[Labelled]:
+    """What each of ``models`` says of the same labelled photos in ``source``.
 
-    Raises InputError.
+    They are of the part ``default``, if none is asked for and the data has a split of its own, or is what one of the
+    models was trained on, which ``learnt_from`` tells. Raises InputError.
     """
     listing = list_photos(source, dict(columns or {}))
     hashed, left_out = manifest.hash_photos(listing, listener)
-    listed = manifest.retied(hashed, model.card.ties)
-    entries, part = _part(listed, model.card, source, split, default)
-    scores: list[Scores] = []
-    read = []
-    unread = []
+    splits = [assign(manifest.retied(hashed, model.card.ties), model.card.seed) for model in models]
+    prints = [manifest.fingerprint(one) for one in splits]
+    learnt = [own == model.card.data_fingerprint for own, model in zip(prints, models, strict=True)]
+    known = next((one for one, learnt_from in zip(splits, learnt, strict=True) if learnt_from), None)
+    entries, part = _part(hashed, known, source, split, default)
+    if part != "all":
+        _check_kept_apart(models, splits, learnt, entries, part)
+    answers = [_answers(model, entries, listener) for model in models]
+    errors = {image: error for _, unread in answers for image, error in unread.items()}
+    left_out = [
+        *listing.left_out,
+        *left_out,
+        *(LeftOut(image=image, kind=error.kind, detail=str(error)) for image, error in errors.items()),
+    ]
+    if strict:
+        refuse(left_out, source)
+    read = [entry for entry in entries if entry.image not in errors]
+    if not read:
+        first = next(iter(errors.values()))
+        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {first}")
+    found = []
+    for model, (scores, _), learnt_from in zip(models, answers, learnt, strict=True):
+        scored = Scored.of(
+            np.stack([scores[entry.image] for entry in read]),
+            [entry.label for entry in read],
+            model.classes,
+            [entry.group for entry in read],
+        )
+        warnings = [*listing.warnings, *_unknown(scored, model, source)]
+        for warning in warnings:
+            listener.say(f"Warning: {warning}")
+        found.append(Labelled(read, part, scored, left_out, warnings, learnt_from))
+    return found
+
+
+def _answers(
+    model: Model, entries: Sequence[Entry], listener: Progress
+) -> tuple[dict[str, Scores], dict[str, PhotoError]]:
+    """What a model says of each photo, by its name, and why it says nothing."""
+    scores: dict[str, Scores] = {}
+    errors: dict[str, PhotoError] = {}
     with listener.stage("Classifying photos", len(entries)) as advance:
         answers = model.stream_scores(entry.photo for entry in entries)
         for entry, (_, found) in zip(entries, answers, strict=True):
-            if isinstance(found, Exception):
-                unread.append(LeftOut(image=entry.image, kind=found.kind, detail=str(found)))
+            if isinstance(found, PhotoError):
+                errors[entry.image] = found
             else:
-                read.append(entry)
-                scores.append(found)
+                scores[entry.image] = found
             advance(1)
-    left_out = [*listing.left_out, *left_out, *unread]
-    if strict:
-        refuse(left_out, source)
-    if not read:
-        raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {unread[0].detail}")
-    scored = Scored.of(
-        np.stack(scores), [entry.label for entry in read], model.classes, [entry.group for entry in read]
-    )
+    return scores, errors
+
+
+def _unknown(scored: Scored, model: Model, source: Path) -> list[str]:
+    """A warning of labels that the model does not have. Raises DataError where it has none of them."""
     unknown = Counter(label for label, truth in zip(scored.labels, scored.truth, strict=True) if truth < 0)
     if len(unknown) == len(set(scored.labels)):
         raise DataError(
             f"{source}: expected labels of the model such as {model.classes[0]!r}, found only others such as "
             f"{scored.labels[0]!r}; is it the right model, or does --columns name the right label column?"
         )
-    warnings = list(listing.warnings)
-    if unknown:
-        names = ", ".join(repr(label) for label in sorted(unknown)[:8])
-        warnings.append(
-            f"{unknown.total()} photo(s) of {len(unknown)} label(s) that the model does not have "
-            f"({names}) count as mistakes"
-        )
-    for warning in warnings:
-        listener.say(f"Warning: {warning}")
-    learnt_from = manifest.fingerprint(assign(listed, model.card.seed)) == model.card.data_fingerprint
-    return Labelled(read, part, scored, left_out, warnings, learnt_from)
+    if not unknown:
+        return []
+    names = ", ".join(repr(label) for label in sorted(unknown)[:8])
+    return [
+        f"{unknown.total()} photo(s) of {len(unknown)} label(s) that the model does not have "
+        f"({names}) count as mistakes"
+    ]
+
+
+def _check_kept_apart(
+    models: Sequence[Model],
+    splits: Sequence[Sequence[Entry]],
+    learnt: Sequence[bool],
+    entries: Sequence[Entry],
+    part: str,
+) -> None:
+    """Raise InputError where a model learnt from photos that are another's ``part``: they were split by other seeds."""
+    images = {entry.image for entry in entries}
+    for model, one, learnt_from in zip(models, splits, learnt, strict=True):
+        other = sum(entry.image in images and entry.split != part for entry in one) if learnt_from else 0
+        if other:
+            raise InputError(
+                f"{model.path}: learnt from {other} of the {len(images)} {part} photos of the other model, since they "
+                "were split with different seeds; compare on photos that neither has seen"
+            )
 
 
 def _part(
-    entries: list[Entry], card: ModelCard, source: Path, split: str | None, default: str
+    entries: Sequence[Entry], known: Sequence[Entry] | None, source: Path, split: str | None, default: str
 ) -> tuple[list[Entry], str]:
     """The entries to score, and the name of their part.
 
-    The photos that the model was trained on are known by their fingerprint, and so is the part of each.
+    ``known`` are the photos with the parts that they had when a model was trained on them, where one was.
     """
     if split is not None and split != "all" and split not in SPLIT_NAMES:
         raise InputError(f"--split: expected train, val, test or all, found {split!r}")
     if not entries:
         raise DataError(f"{source}: none of its photos can be opened; check the paths")
-    trained_on = assign(entries, card.seed)
-    if not entries[0].split and manifest.fingerprint(trained_on) == card.data_fingerprint:
-        entries = trained_on
+    if known is not None:
+        entries = [*known]
     has_split = bool(entries[0].split)
     if split == "all" or (split is None and not has_split):
-        return entries, "all"
+        return list(entries), "all"
     if not has_split:
         raise DataError(
             f"{source}: has no split of its own and is not what the model was trained on; "

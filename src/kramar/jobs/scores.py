@@ -22,14 +22,20 @@ from kramar.training.rungs.head import HeadRung
 
 
 def scored(
-    one: Climbed, models: Path, material: Material, parts: Mapping[str, Part], progress: Progress
+    one: Climbed,
+    models: Path,
+    material: Material,
+    parts: Mapping[str, Part],
+    progress: Progress,
+    asked: Sequence[str] = ("val", "test"),
 ) -> dict[str, Scored]:
-    """A rung's answers by part; its model file is in the folder ``models``, ``parts`` are the first backbone's.
+    """A rung's answers by part, of those that are ``asked`` for.
 
+    Its model file is in the folder ``models``, ``parts`` are the first backbone's.
     Raises FailedError where a photo cannot be read any more.
     """
     found = {}
-    for part in ("val", "test"):
+    for part in asked:
         entries = material.parts[part]
         if not entries:
             continue
@@ -47,7 +53,7 @@ def scored(
 def _answers(model: Model, entries: Sequence[Entry], progress: Progress) -> Scores:
     """Probabilities ``[N, C]`` of photos that could be read before."""
     found = []
-    with progress.stage("Scoring test photos", len(entries)) as advance:
+    with progress.stage("Scoring photos", len(entries)) as advance:
         for _, scores in model.stream_scores([entry.photo for entry in entries]):
             if isinstance(scores, Exception):
                 raise FailedError(f"a photo that was readable before is not any more ({scores}); run the command again")

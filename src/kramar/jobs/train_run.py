@@ -18,7 +18,7 @@ from kramar.data.manifest import Entry
 from kramar.decisions import fitting
 from kramar.errors import DataError, FailedError
 from kramar.evaluation.decided import decided
-from kramar.evaluation.metrics import score
+from kramar.evaluation.metrics import Scored, score
 from kramar.exporting import onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
@@ -32,7 +32,7 @@ from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
 from kramar.models.features import Pass, Worker
 from kramar.models.store import FeatureStore
-from kramar.records import LeftOut, Metrics, ModelCard, ResizeRule
+from kramar.records import Decisions, LeftOut, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
 from kramar.runtime.rule import Rule
@@ -41,7 +41,7 @@ from kramar.training.budget import affordable, thinned
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.head import Part
 from kramar.training.ladder import Planned
-from kramar.training.material import Material
+from kramar.training.material import ASIDE, Material
 from kramar.training.rungs.head import HeadRung
 
 # Of the budget, from which its overshoot is said.
@@ -70,6 +70,7 @@ class Training:
         self._limits = Limits(config.max_size, config.max_latency)
         self._stopped: Callable[[], bool] = lambda: False
         self._climbed: Sequence[Climbed] = ()
+        self._aside = 0
 
     def finish(self) -> Run:
         """Go through the rooms."""
@@ -81,8 +82,10 @@ class Training:
                 choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
             entries, store, done = self._features(converted, choice)
-        material = Material.of(entries, manifest.require_classes(entries, self._source))
-        parts = {part: _part(material, part, store) for part in split.PARTS}
+        aside = split.aside([entry for entry in entries if entry.split == "val"], self._config.seed)
+        self._aside = sum(aside)
+        material = Material.of(entries, manifest.require_classes(entries, self._source), aside)
+        parts = {part: _part(material, part, store) for part in (*split.PARTS, ASIDE)}
         with run.room("train"):
             climbed, skipped = self._climb(material, converted, choice, parts)
             chosen = self._chosen(climbed)
@@ -100,15 +103,12 @@ class Training:
             card = Model(models / f"{chosen.key}.onnx").card
             paths = [one.category for one in card.classes]
             said = answers[chosen.key]
-            decisions = (
-                fitting.estimated(said["val"], paths, self._config.precision, SET_COVERAGE, self._config.seed)
-                if "val" in said
-                else None
-            )
+            decisions = self._decisions(said, scored(chosen, models, material, parts, run, [ASIDE]), paths)
             card = card.model_copy(update={"metrics": metrics[chosen.key], "decisions": decisions})
             onnx_file.describe(models / f"{chosen.key}.onnx", card, run.path / "model.onnx")
         outcome = Outcome(
             entries=entries,
+            material=material,
             left_out=self._left_out,
             warnings=self._warnings,
             climbed=climbed,
@@ -134,19 +134,27 @@ class Training:
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
 
+    def _decisions(
+        self, said: Mapping[str, Scored], kept: Mapping[str, Scored], paths: Sequence[str]
+    ) -> Decisions | None:
+        """By the photos that were kept aside, or else by those that chose the model; None where there are neither."""
+        fit, by = (fitting.promised, kept[ASIDE]) if ASIDE in kept else (fitting.estimated, said.get("val"))
+        return fit(by, paths, self._config.precision, SET_COVERAGE, self._config.seed) if by else None
+
     def _climb(
         self, material: Material, converted: Converted, choice: Choice, parts: Mapping[str, Part]
     ) -> tuple[list[Climbed], list[ladder.Skipped]]:
         """The rungs that were climbed, the lowest first, and those that were not."""
         run, config, network = self._run, self._config, self._network
-        scoring = len(material.parts["test"]) / (_SCORING * choice.rates[choice.engine])
+        rate = _SCORING * choice.rates[choice.engine]
+        scoring, promising = len(material.parts["test"]) / rate, len(material.parts[ASIDE]) / rate
         make_folder(run.path / "models")
         ground = Ground(
             folder=run.path / "models",
             material=material,
             seed=config.seed,
             progress=run,
-            left=lambda: config.budget - run.elapsed - _FINISH_SECONDS - len(self._climbed[1:]) * scoring,
+            left=lambda: config.budget - run.elapsed - _FINISH_SECONDS - promising - len(self._climbed[1:]) * scoring,
             stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
             card=self._card(material),
             cache_size=config.cache_size,
@@ -260,7 +268,7 @@ class Training:
                 metrics={"val": val} if val else {},
                 weights_source=source(known),
                 weights_licence=licence(known),
-            )
+            ).model_copy(update={"aside": self._aside})
 
         return card
 

@@ -16,13 +16,15 @@ from kramar.progress import Progress
 from kramar.records import LeftOut, ResizeRule
 from kramar.runtime.session import Scores
 
+ASIDE = "aside"
+
 
 @dataclass(frozen=True, slots=True)
 class Material:
     """The photos of a run.
 
     Attributes:
-        parts: entries by part.
+        parts: entries by part; validation photos that choose nothing are a part of their own, ``aside``.
         classes: labels of the training photos, sorted.
     """
 
@@ -30,9 +32,13 @@ class Material:
     classes: list[str]
 
     @staticmethod
-    def of(entries: Sequence[Entry], classes: Sequence[str]) -> Material:
-        """The material in ``entries``, all of which can be read."""
-        return Material({part: [e for e in entries if e.split == part] for part in PARTS}, list(classes))
+    def of(entries: Sequence[Entry], classes: Sequence[str], aside: Sequence[bool] = ()) -> Material:
+        """The material in ``entries``, all of which can be read; ``aside`` are some of the validation photos."""
+        parts = {part: [e for e in entries if e.split == part] for part in PARTS}
+        kept = list(aside) or [False] * len(parts["val"])
+        parts[ASIDE] = [entry for entry, away in zip(parts["val"], kept, strict=True) if away]
+        parts["val"] = [entry for entry, away in zip(parts["val"], kept, strict=True) if not away]
+        return Material(parts, list(classes))
 
     def truth(self, part: str) -> list[int]:
         """Class numbers of a part's photos; -1 for a label that training does not have."""
