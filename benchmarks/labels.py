@@ -85,7 +85,10 @@ def main(arguments: Sequence[str] = ()) -> None:
             rows = places[rows]
             most = round(LOOKED_AT * len(places))
             default = np.argsort(get_label_quality_scores(truth[rows], scores), kind="stable")
-            for name, order in (("kramar", labels.ranked(scores, truth[rows])), ("cleanlab's default", default)):
+            for name, order in (
+                ("kramar", np.argsort(labels.quality(scores, truth[rows]), kind="stable")),
+                ("cleanlab's default", default),
+            ):
                 found[name].append(float(np.isin(flipped, rows[order[:most]]).mean()))
             kept, cleaned = clean(shop, truth, rows, scores)
             for name, labelled, some in (

@@ -62,7 +62,7 @@ def changes(
 
     by_name = {entry.image: entry for entry in entries}
     for issue in issues:
-        if issue.kind == "blank":
+        if issue.kind == "blank" and issue.photo in by_name:
             change(by_name[issue.photo], "", f"blank: {issue.detail}")
     for one in copied:
         members = [by_name[image] for image in one.images if image in by_name and image not in found]

@@ -20,18 +20,13 @@ CONFUSED = 0.15
 _FEWEST_CONFUSED = 3
 
 
-def ranked(probabilities: Floats, truth: Indices) -> npt.NDArray[np.int64]:
-    """Places of photos, the most probably wrong label first.
+def quality(probabilities: Floats, truth: Indices) -> npt.NDArray[np.float64]:
+    """How well each label fits its photo, from 0 to 1, ``[N]``.
 
     ``probabilities`` is ``[N, C]`` from heads that did not learn from the photo, ``truth`` the labels' classes ``[N]``.
     The score is the normalised margin: the label's probability minus the highest of the others (Northcutt et al. 2021,
     Confident Learning; Kuan and Mueller 2022).
     """
-    return np.argsort(quality(probabilities, truth), kind="stable")
-
-
-def quality(probabilities: Floats, truth: Indices) -> npt.NDArray[np.float64]:
-    """How well each label fits its photo, from 0 to 1, ``[N]``."""
     try:
         from cleanlab.rank import get_label_quality_scores
     except ImportError:

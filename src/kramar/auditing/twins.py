@@ -31,12 +31,17 @@ _SIDE, _COLOURS, _COARSE = 12, 4, 20
 _FINE_SIDE = 2 * LUMA
 # Neighbours that are looked at, of a photo and of its mirror image each. A copy is the first or the second.
 NEIGHBOURS = 4
-_COARSE_STEPS, _FINE_STEPS = 6, 3
+# After the first steps, most pairs are known to be none: a twin is nearer than this by then, and far nearer in the end.
+_FIRST_STEPS, _NEAR, _COARSE_STEPS, _FINE_STEPS = 2, 0.6, 4, 3
+# How near twins are that need no comparison with others, and what may else be between them, against the others.
+_SURE, _STANDS_OUT = 0.997, 0.25
 # Of colour differences: how much stronger a copy's may be, the levels that are noise, and the share of their variance
 # that a tint may leave.
 _GAIN, _COLOUR, _LEFT = (0.5, 1.6), 5.0, 0.4
 # How far a copy may be cropped: scales and shifts (in half sides) of those that are not moved at all, and from them.
 _UNMOVED, _FARTHEST = np.array([1, 0, 1, 0], np.float32), 0.13
+# How much brighter a copy may be: a fifth, with room for what is clipped.
+_STRONGEST = 1.35
 # Pairs that are laid over each other at once.
 _BLOCK = 256
 
@@ -70,17 +75,34 @@ class Laid:
         kept: the same of the pixels that agree.
         share: how much of the edges those pixels hold, in the picture that has more of them there.
         moved: scale and shift along x, then along y, in half sides, ``[M, 4]``.
+        gain: how much stronger the differences of the second are.
     """
 
     edges: Floats
     kept: Floats
     share: Floats
     moved: Floats
+    gain: Floats
 
     def passes(self, rule: Rule) -> Bools:
         """Which pairs ``rule`` takes for twins."""
         alike = (self.edges >= rule.edges) | ((self.kept >= rule.kept) & (self.share >= rule.share))
-        return np.asarray(alike & (np.abs(self.moved - _UNMOVED) <= _FARTHEST).all(axis=1))
+        near = (np.abs(self.moved - _UNMOVED) <= _FARTHEST).all(axis=1)
+        return np.asarray(alike & near & (self.gain >= 1 / _STRONGEST) & (self.gain <= _STRONGEST))
+
+    @property
+    def near(self) -> Floats:
+        """The better of both correlations."""
+        return np.maximum(self.edges, self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Pairs of photos, ``[M]`` each: which are twins by themselves, and their likeness (`Laid`)."""
+
+    twins: Bools
+    edges: Floats
+    near: Floats
 
 
 def groups(glances: Glances) -> tuple[Indices, Floats]:
@@ -116,8 +138,8 @@ def _settled(glances: Glances, medoid: Indices, likeness: Floats) -> tuple[Indic
     medoid = medoid.copy()
     for mirrored in (False, True):
         left = moved[medoid[moved] != root[moved]]
-        twins, alike = compared(glances, left, root[left], np.full(len(left), mirrored))
-        medoid[left[twins]], likeness[left[twins]] = root[left[twins]], alike[twins]
+        found = compared(glances, left, root[left], np.full(len(left), mirrored))
+        medoid[left[found.twins]], likeness[left[found.twins]] = root[left[found.twins]], found.edges[found.twins]
     alone = moved[medoid[moved] != root[moved]]
     medoid[alone], likeness[alone] = alone, 1.0
     return medoid, likeness
@@ -126,8 +148,9 @@ def _settled(glances: Glances, medoid: Indices, likeness: Floats) -> tuple[Indic
 def matches(glances: Glances) -> tuple[Indices, Indices, Floats]:
     """Pairs of twins, the lower index first, ``[M]`` each, and how alike they are."""
     first, second, mirrored = likely(glances)
-    twins, alike = compared(glances, first, second, mirrored)
-    return first[twins], second[twins], alike[twins]
+    found = compared(glances, first, second, mirrored)
+    twins = _standing_out(len(glances.luma), first, second, found)
+    return first[twins], second[twins], found.edges[twins]
 
 
 def medoids(number: int, first: Indices, second: Indices, likeness: Floats) -> tuple[Indices, Floats]:
@@ -200,35 +223,61 @@ def _averages(of: int, to: int) -> Floats:
     return np.asarray(np.clip(cover, 0, None) * to / of, np.float32)
 
 
-def compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> tuple[Bools, Floats]:
-    """Which pairs are twins, ``[M]``, and how alike they are."""
+def compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> Compared:
+    """Pairs laid over each other."""
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(first), _BLOCK)]
 
-    def compare(block: slice) -> tuple[Bools, Floats]:
+    def compare(block: slice) -> Compared:
         return _compared(glances, first[block], second[block], mirrored[block])
 
     with ThreadPoolExecutor(cores()) as executor:
         found = list(executor.map(compare, blocks))
     if not found:
-        return np.zeros(0, bool), np.zeros(0, np.float32)
-    return np.concatenate([twins for twins, _ in found]), np.concatenate([alike for _, alike in found])
+        return Compared(np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    return Compared(
+        np.concatenate([one.twins for one in found]),
+        np.concatenate([one.edges for one in found]),
+        np.concatenate([one.near for one in found]),
+    )
 
 
-def _compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> tuple[Bools, Floats]:
+def _compared(glances: Glances, first: Indices, second: Indices, mirrored: Bools) -> Compared:
     def pictures(some: Indices | slice, side: int) -> tuple[Floats, Floats]:
         one, other = glances.luma[first[some]], glances.luma[second[some]]
         one = np.where(mirrored[some][:, None, None], one[:, :, ::-1], one)
         return shrunk(one, side), shrunk(other, side)
 
-    coarse = laid(*pictures(slice(None), _COARSE), _COARSE_STEPS)
-    twins, alike = coarse.passes(_SMALL), coarse.edges.copy()
-    detailed = np.minimum(_short(glances, first), _short(glances, second)) >= _FINE_SIDE
-    closer: Indices = np.flatnonzero(detailed & coarse.passes(_POSSIBLE))
-    twins[detailed] = False
-    if len(closer):
-        fine = laid(*pictures(closer, LUMA), _FINE_STEPS, coarse.moved[closer])
-        twins[closer], alike[closer] = fine.passes(_LARGE), fine.edges
-    return twins & _same_colours(glances.chroma[first], glances.chroma[second], mirrored), alike
+    glance = laid(*pictures(slice(None), _COARSE), _FIRST_STEPS)
+    twins, edges, near = np.zeros(len(first), bool), glance.edges.copy(), glance.near.copy()
+    some: Indices = np.flatnonzero(near >= _NEAR)
+    if len(some):
+        coarse = laid(*pictures(some, _COARSE), _COARSE_STEPS, glance.moved[some])
+        twins[some], edges[some], near[some] = coarse.passes(_SMALL), coarse.edges, coarse.near
+        detailed = np.minimum(_short(glances, first[some]), _short(glances, second[some])) >= _FINE_SIDE
+        twins[some[detailed]] = False
+        closer = detailed & coarse.passes(_POSSIBLE)
+        if closer.any():
+            fine = laid(*pictures(some[closer], LUMA), _FINE_STEPS, coarse.moved[closer])
+            place = some[closer]
+            twins[place], edges[place], near[place] = fine.passes(_LARGE), fine.edges, fine.near
+    twins &= _same_colours(glances.chroma[first], glances.chroma[second], mirrored)
+    return Compared(twins, edges, near)
+
+
+def _standing_out(number: int, first: Indices, second: Indices, found: Compared) -> Bools:
+    """Which twins are far nearer to each other than to anything that is none (as Lowe 2004 matches key points).
+
+    In small pictures of one kind of thing, such as trousers of 28 pixels, all are alike, and none is a copy.
+    """
+    others = ~found.twins
+    nearest = np.full(number, -np.inf)
+    for ends in (first, second):
+        np.maximum.at(nearest, ends[others], found.near[others])
+    # Where all neighbours are twins, nothing can be told but by what hardly differs at all.
+    rest = np.where(
+        np.isinf(nearest[first]) | np.isinf(nearest[second]), 1.0, np.maximum(nearest[first], nearest[second])
+    )
+    return found.twins & ((found.edges >= _SURE) | (1 - found.near <= _STANDS_OUT * (1 - rest)))
 
 
 def _same_colours(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], mirrored: Bools) -> Bools:
@@ -270,7 +319,8 @@ def laid(first: Floats, second: Floats, steps: int, moved: Floats | None = None)
             # Pixels that do not fit count less (Geman and McClure's weights): a mark must not pull.
             spread = np.sqrt((trusted[:, 1] * left**2).sum(axis=1) / np.maximum(trusted[:, 1].sum(axis=1), 1))
             weights = 1 / (1 + (left / np.maximum(2 * spread, 1.0)[:, None]) ** 2) ** 2
-    return _edges((target - left).reshape(first.shape), second, cover.reshape(first.shape), moved)
+    fitted = (target - left).reshape(first.shape)
+    return _edges(fitted, second, cover.reshape(first.shape), moved, solution[:, 0])
 
 
 def _moved_on(moved: Floats, solution: Floats) -> Floats:
@@ -282,7 +332,7 @@ def _moved_on(moved: Floats, solution: Floats) -> Floats:
     return np.asarray(found, np.float32)
 
 
-def _edges(fitted: Floats, second: Floats, cover: Floats, moved: Floats) -> Laid:
+def _edges(fitted: Floats, second: Floats, cover: Floats, moved: Floats, gain: Floats) -> Laid:
     ax, ay = _gradients(fitted)
     bx, by = _gradients(second)
     a, b = np.hypot(ax, ay), np.hypot(bx, by)
@@ -296,7 +346,7 @@ def _edges(fitted: Floats, second: Floats, cover: Floats, moved: Floats) -> Laid
     def held(edges: Floats) -> Floats:
         return np.asarray((agree * edges).sum(axis=(1, 2)) / np.maximum((cover * edges).sum(axis=(1, 2)), 1e-3))
 
-    return Laid(correlation(cover), correlation(agree), np.maximum(held(a), held(b)), moved)
+    return Laid(correlation(cover), correlation(agree), np.maximum(held(a), held(b)), moved, gain)
 
 
 def _gradients(pictures: Floats, spacing: float = 1.0) -> tuple[Floats, Floats]:
