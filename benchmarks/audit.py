@@ -23,7 +23,7 @@ from kramar.data.sources import list_photos
 from kramar.progress import Silent
 
 COPIED = 0.2
-SEEDS = 5
+SEEDS = 4
 
 
 def main(arguments: Sequence[str] = ()) -> None:
