@@ -16,7 +16,7 @@ from kramar.progress import Progress
 # Near twins are looked for where glances are expected to take at most this share of the time there is. What a photo
 # takes is not measured but reckoned, so that a split never depends on how busy a machine was: two cores of a small one.
 _SHARE = 0.1
-_SECONDS, _SECONDS_A_BYTE = 8e-4, 1 / 60e6
+_SECONDS, _SECONDS_A_BYTE = 2e-3, 1 / 60e6
 
 
 @dataclass(frozen=True, slots=True)
