@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] = ()) -> None:
     bar("grocery, peak memory", f"{done.peak_bytes / 1e9:.2f} GB", "<= 2 GB", done.peak_bytes <= 2e9)
     print(f"      issues: {json.dumps(record(folder / 'again')['issues'])}")
     gaps = [leaks(folder / str(seed), cache, seed) for seed in range(SEEDS)]
-    mean = float(np.mean(gaps))
-    shown = f"{100 * mean:+.1f} points ({100 * min(gaps):+.1f} to {100 * max(gaps):+.1f})"
-    bar("without leaked photos, less a clean split", shown, "<= 1 point", abs(mean) <= 0.01)
+    worst = max(gaps, key=abs)
+    print(f"      without leaked photos, less a clean split, on average: {100 * float(np.mean(gaps)):+.1f} points")
+    bar("the same, the worst draw", f"{100 * worst:+.1f} points", "<= 1 point", abs(worst) <= 0.01)
 
 
 def leaks(folder: Path, cache: Path, seed: int) -> float:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from drawn import Held, Told
-from kramar.auditing import glances, twins
+from kramar.auditing import glances, overlay, twins
 from kramar.auditing.glances import Glances
 from kramar.data.manifest import Entry
 
@@ -139,12 +139,12 @@ def test_pictures_are_laid_over_each_other_where_they_were_moved_from() -> None:
     )
     whole = np.asarray(Image.fromarray(big).resize((64, 64), Image.Resampling.BOX), np.float32)[None]
     part = np.asarray(Image.fromarray(big[10:390, 0:380]).resize((64, 64), Image.Resampling.BOX), np.float32)[None]
-    found = twins.laid(whole, 0.9 * part + 12, 8)
+    found = overlay.laid(whole, 0.9 * part + 12, 8)
     assert found.edges[0] > 0.99
     assert found.share[0] > 0.8
     # 95% of both sides: cut on the right, and on both ends from top to bottom.
     assert found.moved[0] == pytest.approx([0.95, -0.05, 0.95, 0.0], abs=0.01)
-    other = twins.laid(whole, whole[:, ::-1], 8)
+    other = overlay.laid(whole, whole[:, ::-1], 8)
     assert other.edges[0] < 0.7
 
 

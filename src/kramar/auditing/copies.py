@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -55,49 +56,39 @@ def found(entries: Sequence[Entry], looked_at: Sequence[Entry], glances: Glances
 
 def copy_issues(copied: Sequence[Copies], entries: Sequence[Entry], *, own_split: bool) -> list[Issue]:
     """An issue for each copy; ``entries`` have their parts, of which the data may have given its own."""
-    issues = []
     by_name = {entry.image: entry for entry in entries}
-    for one in copied:
-        members = [by_name[image] for image in one.images]
-        first = members[0]
-        labels = sorted({entry.label for entry in members})
-        parts = {entry.split for entry in members}
-        for number, entry in enumerate(members):
-            others = [other for other in members if other is not entry]
-            if len(labels) > 1:
-                other = next(other for other in others if other.label != entry.label)
-                issues.append(
-                    Issue(
-                        photo=entry.image,
-                        kind="conflict",
-                        score=one.likeness[number],
-                        group=first.image,
-                        suggestion="keep the right label",
-                        detail=f"labelled {entry.label!r}; as {other.image!r} it is {other.label!r}",
-                    )
-                )
-            elif number:
-                same = entry.hash in {other.hash for other in members[:number]}
-                issues.append(
-                    Issue(
-                        photo=entry.image,
-                        kind="duplicate" if same else "twin",
-                        score=one.likeness[number],
-                        group=first.image,
-                        suggestion="keep one",
-                        detail=f"{'the same file as' if same else 'a copy of'} {first.image!r}",
-                    )
-                )
-            if own_split and entry.split == "test" and len(parts) > 1:
-                learnt = next(other for other in others if other.split != "test")
-                issues.append(
-                    Issue(
-                        photo=entry.image,
-                        kind="leak",
-                        score=one.likeness[number],
-                        group=first.image,
-                        suggestion="take the other copies out of training and validation",
-                        detail=f"in test; as {learnt.image!r} in {learnt.split}",
-                    )
-                )
-    return issues
+    return [
+        issue for one in copied for issue in _of_one(one, [by_name[image] for image in one.images], own_split=own_split)
+    ]
+
+
+def _of_one(one: Copies, members: Sequence[Entry], *, own_split: bool) -> Iterator[Issue]:
+    """The issues of one photograph's copies, in linear time: a placeholder may have thousands."""
+    of_label: dict[str, Entry] = {}
+    for entry in members:
+        of_label.setdefault(entry.label, entry)
+    learnt = next((entry for entry in members if entry.split != "test"), None)
+    seen: set[str] = set()
+    for entry, alike in zip(members, one.likeness, strict=True):
+        told = partial(Issue, photo=entry.image, score=alike, group=members[0].image)
+        if len(of_label) > 1:
+            other = next(other for label, other in of_label.items() if label != entry.label)
+            yield told(
+                kind="conflict",
+                suggestion="keep the right label",
+                detail=f"labelled {entry.label!r}; as {other.image!r} it is {other.label!r}",
+            )
+        elif seen:
+            same = entry.hash in seen
+            yield told(
+                kind="duplicate" if same else "twin",
+                suggestion="keep one",
+                detail=f"{'the same file as' if same else 'a copy of'} {members[0].image!r}",
+            )
+        if own_split and entry.split == "test" and learnt is not None:
+            yield told(
+                kind="leak",
+                suggestion="take the other copies out of training and validation",
+                detail=f"in test; as {learnt.image!r} in {learnt.split}",
+            )
+        seen.add(entry.hash)

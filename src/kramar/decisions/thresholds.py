@@ -127,7 +127,7 @@ def estimated(counted: Counted, tried: Sequence[float], precision: float, level:
     """The lowest threshold at which the same bound holds, whatever chose it; None where there is none.
 
     An estimate: each threshold is tested by itself, by photos that may have chosen the model too. Of shares alone the
-    lowest that looks good is often good by chance (96.5% of 8,447 answers were right where 98% were asked for).
+    lowest that looks good is often good by chance (in `make demo`, 96.5% of 8,447 were right instead of 98%).
     """
     for threshold in sorted(tried):
         answers, wrong = counted(threshold)

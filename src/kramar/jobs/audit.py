@@ -30,7 +30,7 @@ from kramar.evaluation.leakage import leakage
 from kramar.evaluation.metrics import wilson
 from kramar.files import make_folder, write_text
 from kramar.jobs.account import Thumbnails
-from kramar.jobs.cleaned import write_cleaned
+from kramar.jobs.cleaned import check_named, write_cleaned
 from kramar.jobs.run import name_of
 from kramar.models import backbones, engines, features
 from kramar.models.backbones import Backbone
@@ -110,6 +110,8 @@ def audit(
             refuse(left_out, source)
         if not listed:
             raise DataError(f"{source}: none of its photos can be opened; check the paths")
+        if target is not None:
+            check_named(listed, target)
     own_split = bool(listing.split_from)
     with rooms("photos"):
         passed = gate.look_over(listed, listener)

@@ -23,6 +23,15 @@ def changes_file(table: Path) -> Path:
     return table.with_name(f"{table.stem}-changes.csv")
 
 
+def check_named(entries: Sequence[Entry], table: Path) -> None:
+    """Raise DataError where a photo is no file of its own, which a cleaned ``table`` could not name."""
+    if not all(isinstance(entry.photo, PhotoFile) for entry in entries):
+        raise DataError(
+            f"--fix: the photos are inside the table, and a cleaned one ({table}) could not name them; "
+            "save them as files first, or drop the rows that issues.parquet names"
+        )
+
+
 def write_cleaned(
     table: Path, entries: Sequence[Entry], changes: Sequence[Change], left_out: Sequence[LeftOut]
 ) -> None:
@@ -31,6 +40,7 @@ def write_cleaned(
     Paths are relative to the table's folder where they can be. Raises DataError for photos that are no files of their
     own, OutputError where the disk says no.
     """
+    check_named(entries, table)
     changed = {one.image: one for one in changes}
     path_of = categories(entries)
     rows = []
@@ -56,11 +66,7 @@ def write_cleaned(
 
 
 def _relative(entry: Entry, table: Path) -> str:
-    if not isinstance(entry.photo, PhotoFile):
-        raise DataError(
-            f"--fix: the photos are inside the table, and a cleaned one ({table}) could not name them; "
-            "save them as files first, or drop the rows that issues.parquet names"
-        )
+    assert isinstance(entry.photo, PhotoFile), "check_named has seen to it"
     path = entry.photo.path.resolve()
     try:
         return Path(os.path.relpath(path, table.parent.resolve())).as_posix()

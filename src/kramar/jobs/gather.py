@@ -52,13 +52,10 @@ def gather(source: Path, config: TrainConfig, listener: Progress) -> Gathered:
     """List, hash and split the photos in ``source``. Raises DataError."""
     listing = list_photos(source, config.columns)
     listed, unopened = manifest.hash_photos(listing, listener)
-    issues: list[Issue] = []
-    passed = Passed(manifest.tied(listed, ()), [], [])
-    if not config.skip_audit:
-        passed = look_over(listed, listener, config.budget)
+    looked = not config.skip_audit
+    passed = look_over(listed, listener, config.budget) if looked else Passed(manifest.tied(listed, ()), [], [])
     entries = split.assign(passed.entries, config.seed)
-    if not config.skip_audit:
-        issues = all_issues(passed, entries, own_split=bool(listing.split_from))
+    issues = all_issues(passed, entries, own_split=bool(listing.split_from)) if looked else []
     left_out = [*listing.left_out, *unopened]
     if config.strict:
         refuse(left_out, source)
