@@ -337,6 +337,17 @@ def odd_records() -> dict[str, RunRecord]:
         "one of everything": one_of_everything(),
         "estimated decisions": shop(many, decisions=decisions(400)),
         "guaranteed decisions": shop(many, decisions=decisions(400, guaranteed=True)),
+        "decisions by category": shop(
+            many,
+            decisions=decisions(400).model_copy(
+                update={
+                    "set_by_class": {label: wilson(9 + place % 2, 10) for place, label in enumerate(many)},
+                    "unknown": wilson(20, 400),
+                    "unknown_false": wilson(20, 400),
+                }
+            ),
+            uncalibrated_error=Estimate(value=0.061, low=0.052, high=0.073, n=400),
+        ),
         "a promise that is not kept": shop(
             many, decisions=decisions(4000).model_copy(update={"precision": wilson(2741, 2840)})
         ),

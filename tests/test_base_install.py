@@ -11,7 +11,7 @@ from kramar import Run
 from shell import complaint, kramar
 
 MISSING = (
-    "torch", "torchvision", "timm", "sklearn", "scipy", "onnx", "onnxscript", "openvino", "pyarrow", "jinja2",
+    "torch", "torchvision", "timm", "sklearn", "scipy", "onnxscript", "openvino", "pyarrow", "jinja2",
     "filelock", "accelerate", "safetensors", "huggingface_hub", "optuna",
 )  # fmt: skip
 # As if they were not installed: nothing finds them.

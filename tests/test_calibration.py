@@ -9,7 +9,15 @@ from scipy import special
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
-from kramar.decisions.calibration import fit_temperature, log_loss, log_softmax
+from kramar.decisions.calibration import (
+    error_without,
+    fit_temperature,
+    log_loss,
+    log_softmax,
+    probabilities,
+    stretched,
+)
+from kramar.evaluation.metrics import Scored, score
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -88,3 +96,20 @@ def test_log_loss_is_scikit_learns() -> None:
     logits, truth = synthetic(200, 5, 1.0)
     expected = sk.log_loss(truth, special.softmax(logits / 1.3, axis=1), labels=range(5))
     assert log_loss(logits, truth, 1.3) == pytest.approx(expected)
+
+
+def test_another_temperature_needs_no_logits() -> None:
+    logits, truth = synthetic(300, 5, 2.0)
+    labels = [str(number) for number in range(5)]
+    groups = [str(place) for place in range(300)]
+    answers = {
+        temperature: Scored.of(
+            probabilities(logits, temperature).astype(np.float32), [labels[own] for own in truth], labels, groups
+        )
+        for temperature in (0.7, 1.0, 2.1)
+    }
+    again = stretched(answers[0.7], 3.0)
+    np.testing.assert_allclose(again.probabilities, answers[2.1].probabilities, atol=1e-5)
+    before = error_without(answers[2.1], 2.1, 0)
+    assert before.value == pytest.approx(score(answers[1.0], 0).calibration_error.value, abs=1e-5)
+    assert before.value > score(answers[2.1], 0).calibration_error.value

@@ -7,7 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.special import softmax
 
 import kramar
 from drawn import Told
@@ -104,6 +106,25 @@ def test_a_model_without_decisions_gets_some(model: Path, unseen: Path) -> None:
     decisions = kramar.load(model).card.decisions
     assert decisions is not None
     assert decisions.auto.photos == 60
+
+
+def test_photos_that_it_has_not_seen_calibrate_it(
+    model: Path, unseen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kramar.load(model)
+    assert kramar.decide(model, unseen, out=tmp_path / "few.onnx").temperature == before.card.temperature
+    monkeypatch.setattr("kramar.decisions.fitting._FEWEST", 10)
+    done = kramar.decide(model, unseen, precision=0.5, out=tmp_path / "calibrated.onnx")
+    after = kramar.load(tmp_path / "calibrated.onnx")
+    assert after.card.temperature == done.temperature != before.card.temperature
+    images = np.stack([before.pixels(path) for path in sorted(unseen.rglob("*.jpg"))[:8]])
+    np.testing.assert_array_equal(after.logits(images), before.logits(images))
+    np.testing.assert_allclose(
+        after.scores(images), softmax(after.logits(images) / done.temperature, axis=1), atol=1e-6
+    )
+    found = kramar.evaluate(after, unseen).decisions
+    assert found is not None
+    assert found.coverage == done.decisions.coverage
 
 
 def test_in_words_and_in_json(model: Path, unseen: Path) -> None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from kramar.data.tree import Tree
 from kramar.decisions import fitting
+from kramar.decisions.calibration import log_loss, logits_of, stretched
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored
 from kramar.records import ClassCard, Decisions, Promise
@@ -127,3 +128,89 @@ def test_without_thresholds_a_person_sees_all() -> None:
     assert [one.decision for one in found] == ["review"] * 3
     assert [one.members for one in found] == [[], [], []]
     assert Tree(PATHS).categories == ["Fruit", "Fruit/Apple", "Milk"]
+
+
+def strange(photos: int, seed: int) -> Scored:
+    """The shop's answers, a fifth of them of a label that the model does not have, with unknown scores."""
+    known, generator = shop(photos, seed), np.random.default_rng(seed + 1)
+    other = generator.uniform(size=photos) < 0.2
+    labels = ["Brick" if own else label for own, label in zip(other, known.labels, strict=True)]
+    scores = generator.uniform(size=photos) + 0.9 * other
+    return Scored.of(known.probabilities, labels, LABELS, known.groups, scores.astype(np.float32))
+
+
+def test_a_twentieth_of_known_photos_may_be_called_unknown() -> None:
+    decisions = fitting.estimated(strange(2000, 0), PATHS, 0.9, 0.9, 0)
+    assert decisions.unknown_above is not None
+    assert abs(decisions.unknown_above - 0.95) < 0.02
+    found = decided(strange(5000, 9), rule(decisions))
+    assert found.unknown_false is not None
+    assert abs(found.unknown_false.value - 0.05) < 0.02
+    assert found.unknown_found is not None
+    assert found.unknown_found.value > 0.9
+    assert found.unknown is not None
+    assert abs(found.unknown.value - (0.8 * found.unknown_false.value + 0.2 * found.unknown_found.value)) < 0.02
+    # What is called unknown is not answered, however sure the model is; so that other labels cost few answers.
+    without = decided(shop(5000, 9), rule(decisions))
+    assert (without.unknown, without.unknown_false, without.unknown_found) == (None, None, None)
+    assert found.precision is not None
+    assert found.precision.value > 0.88
+
+
+def test_photos_that_plan_choose_from_where_a_photo_is_unknown() -> None:
+    decisions = fitting.promised(strange(2000, 0), PATHS, 0.8, 0.9, 0)
+    assert decisions.auto.guaranteed
+    assert decisions.unknown_above is not None
+    assert decisions.unknown_above != fitting.estimated(strange(2000, 0), PATHS, 0.8, 0.9, 0).unknown_above
+    found = decided(strange(20_000, 9), rule(decisions))
+    assert found.precision is not None
+    assert found.precision.value >= 0.8
+    few = fitting.estimated(strange(18, 0), PATHS, 0.8, 0.9, 0)
+    assert few.unknown_above is None
+    assert not rule(few).unknown(np.array([9.0]), 1).any()
+
+
+def test_an_unknown_photo_has_no_category() -> None:
+    decisions = of(0.9, 0.9, 0.3).model_copy(update={"unknown_above": 0.5})
+    found = rule(decisions)(SAID, np.array([0.6, 0.5, 0.7], np.float32))
+    assert [(one.decision, one.category) for one in found] == [
+        ("unknown", ""),
+        ("coarse", "Fruit/Apple"),
+        ("unknown", ""),
+    ]
+    assert [one.decision for one in rule(decisions)(SAID)] == ["auto", "coarse", "review"]
+
+
+def test_new_photos_mend_a_temperature() -> None:
+    sure = stretched(shop(1200, 3), 1 / 3)
+    factor = fitting.stretch(sure, 0)
+    assert abs(factor - 3) < 0.6
+    assert log_loss(logits_of(sure.probabilities), sure.truth, factor) < log_loss(
+        logits_of(sure.probabilities), sure.truth
+    )
+    # The temperature of a hundred photos or fewer would make a model too unsure.
+    assert fitting.stretch(stretched(shop(396, 3), 1 / 3), 0) == 1.0
+    assert fitting.stretch(stretched(shop(1200, 3, groups=300), 1 / 3), 0) == 1.0
+
+
+def test_sets_of_each_class_by_its_own_photos() -> None:
+    photos = shop(4000, 4)
+    # Photos of one class are harder than those of the others.
+    hard = photos.truth == 4
+    scored = Scored.of(
+        np.where(hard[:, None], 0.3 * photos.probabilities + 0.14, photos.probabilities),
+        photos.labels,
+        LABELS,
+        photos.groups,
+    )
+    pooled, own = (
+        decided(scored, rule(fitting.estimated(scored, PATHS, 0.9, 0.9, 0, class_sets=one))) for one in (False, True)
+    )
+    assert min(one.value for one in pooled.set_by_class.values()) < 0.85
+    assert set(own.set_by_class) == set(LABELS)
+    assert all(one.value >= 0.9 - 0.01 for one in own.set_by_class.values())
+    # Of few photos, the others' bound.
+    few = fitting.estimated(shop(60, 1), PATHS, 0.9, 0.95, 0, class_sets=True)
+    assert few.set_least is not None
+    assert None in few.set_least_by_class
+    assert len(rule(few).sets(SAID)) == 3

@@ -17,7 +17,7 @@ from drawn import Held, encoded, picture
 from kramar.data.listing import PhotoFile
 from kramar.errors import ModelFileError
 from kramar.records import Prediction
-from kramar.runtime.model import BATCH, Model
+from kramar.runtime.model import BATCH, Answer, Model
 from model_files import LABELS, Made, card, tiny
 
 COLOURS = ("red", "green", "blue")
@@ -211,7 +211,7 @@ def test_top_lists_as_many_as_there_are(model: Model, top: int, listed: int) -> 
 
 
 def test_equal_probabilities_keep_the_order_of_the_classes(model: Model) -> None:
-    found = model.predict("a.jpg", np.array([0.25, 0.5, 0.25], np.float32))
+    found = model.predict("a.jpg", Answer(np.array([0.25, 0.5, 0.25], np.float32)))
     assert [one.label for one in found.top] == ["green", "red", "blue"]
     assert found.image == "a.jpg"
 

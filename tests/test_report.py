@@ -43,6 +43,24 @@ def test_the_headline_is_in_plain_words(page: Reader) -> None:
     assert "For about 94, the right category is among its five best guesses" in page.text
 
 
+def test_mistakes_show_where_the_answer_was_seen() -> None:
+    record = shop(fruit(81))
+    asked: list[str] = []
+
+    def heat(image: str) -> bytes | None:
+        asked.append(image)
+        return None if len(asked) == 2 else drawn(image)
+
+    found = whole_page(render(record, {}, drawn, heat))
+    assert asked == [mistake.image for mistake in record.mistakes[:24]]
+    seen = [image["alt"] for image in found.all("img") if (image["alt"] or "").startswith("Where it saw")]
+    assert seen == [
+        f"Where it saw {mistake.predicted}" for place, mistake in enumerate(record.mistakes[:24]) if place != 1
+    ]
+    assert "where in the square that it looks at it saw what it said" in found.text
+    assert "where in the square" not in whole_page(render(record, {}, drawn)).text
+
+
 def test_all_figures_are_on_the_page(page: Reader) -> None:
     record = shop(fruit(81))
     for scores in record.metrics.values():
@@ -111,6 +129,9 @@ def test_hostile_names_stay_text() -> None:
         ("estimated decisions", "About 1,240 labelled photos that it has not seen could show a guarantee"),
         ("guaranteed decisions", "Guaranteed with 95% confidence."),
         ("guaranteed decisions", "coarse: a category above it"),
+        ("decisions by category", "unknown: none of the categories"),
+        ("decisions by category", "How often the sets of a category's photos hold it"),
+        ("decisions by category", "before its temperature was fitted, 6.1% (5.2 to 7.3)"),
         ("a promise that is not kept", "without a person: 96.5% of those were right, not 98%."),
         ("no answer sure enough", "about 74 get the right category."),
         ("no answer sure enough", "No answer is sure enough to promise that 98% of those without a person are right."),

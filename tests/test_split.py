@@ -17,6 +17,7 @@ from kramar.data.split import (
     SMALL_CLASS,
     aside,
     assign,
+    elsewhere,
     part_of,
     photos_by_class,
     position,
@@ -265,14 +266,21 @@ def test_twins_stay_together_in_a_validation_part_that_is_drawn() -> None:
 
 def test_half_of_many_validation_photos_are_kept_aside_whole_groups_at_a_time() -> None:
     few, many = entries(ASIDE_FROM - 1), entries(ASIDE_FROM)
-    assert not any(aside(few, 0))
-    kept = aside(many, 0)
+    assert not any(aside(few, 0, ()))
+    kept = aside(many, 0, ())
     assert abs(sum(kept) - ASIDE_FROM / 2) < 4 * math.sqrt(ASIDE_FROM / 4)
-    assert kept != aside(many, 1)
+    assert kept != aside(many, 1, ())
     # Whatever else is there, and whatever part of the split the group's own position has chosen.
-    assert aside(list(reversed(many)), 0) == list(reversed(kept))
+    assert aside(list(reversed(many)), 0, ()) == list(reversed(kept))
     val = [one for one in assign(entries(9 * ASIDE_FROM), 0) if one.split == "val"]
-    assert abs(sum(aside(val, 0)) - len(val) / 2) < 4 * math.sqrt(len(val) / 4)
+    assert abs(sum(aside(val, 0, ())) - len(val) / 2) < 4 * math.sqrt(len(val) / 4)
     grouped = [entry(number, product=f"p{number // 3}") for number in range(ASIDE_FROM)]
-    found = dict(zip([one.group for one in grouped], aside(grouped, 0), strict=True))
-    assert all(found[one.group] is away for one, away in zip(grouped, aside(grouped, 0), strict=True))
+    found = dict(zip([one.group for one in grouped], aside(grouped, 0, ()), strict=True))
+    assert all(found[one.group] is away for one, away in zip(grouped, aside(grouped, 0, ()), strict=True))
+    # A product that is learnt from too shows nothing.
+    learnt = [replace(grouped[0], split="train"), *(replace(one, split="val") for one in grouped[3:])]
+    cut = elsewhere(learnt, "val")
+    assert cut == {grouped[0].group}
+    shown = [one.group for one, away in zip(grouped, aside(grouped, 0, cut), strict=True) if away]
+    assert grouped[0].group not in shown
+    assert set(shown) == {group for group, away in found.items() if away} - cut

@@ -18,8 +18,9 @@ def writable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-# What is done with an answer: it is given, or a category above it is; or a person decides.
-AUTO, COARSE, REVIEW = "auto", "coarse", "review"
+# What is done with an answer: it is given, or a category above it is; or a person decides, who is told where a photo
+# seems to show none of the categories.
+AUTO, COARSE, REVIEW, UNKNOWN = "auto", "coarse", "review", "unknown"
 
 
 def percent(share: float) -> str:
@@ -247,8 +248,11 @@ class DecisionScores(Record):
         coverage: the share of photos that is ``auto``, and needs no person; ``precision``, of those that are right.
         coarse: the share that is ``coarse``; ``coarse_precision``, of those that are right; ``coarse_levels``, how many
             were answered at each level, the first of them 1.
+        unknown: the share that is ``unknown``; None where the model does not tell. ``unknown_false``, the share of the
+            photos of its classes that is; ``unknown_found``, of the photos of other labels, where there are any.
         set_target: what was promised of sets; ``set_coverage``, the share that holds the true class; ``set_size``, how
             many classes one has on average.
+        set_by_class: the same share of each class that has photos, by its label.
         curve: what other thresholds would do, the strictest first.
         needed: about how many labelled photos would show a guarantee, where there is none and that can be told.
     """
@@ -261,9 +265,13 @@ class DecisionScores(Record):
     coarse: Estimate
     coarse_precision: Estimate | None
     coarse_levels: dict[str, int]
+    unknown: Estimate | None = None
+    unknown_false: Estimate | None = None
+    unknown_found: Estimate | None = None
     set_target: float
     set_coverage: Estimate | None
     set_size: float | None
+    set_by_class: dict[str, Estimate] = Field(default_factory=dict)
     curve: list[CurvePoint]
     needed: int | None = None
 
@@ -309,8 +317,9 @@ class Leakage(Record):
 class RunRecord(Record):
     """``run.json``: every figure that the report shows.
 
-    ``decisions`` are measured on test photos; null without any. ``issues`` counts what the photos were found to have
-    wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere.
+    ``decisions`` are measured on test photos; null without any. ``uncalibrated_error`` is what the calibration error of
+    the part that ``calibration`` shows would be without the temperature. ``issues`` counts what the photos were found to
+    have wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere.
     """
 
     kramar: str
@@ -326,6 +335,7 @@ class RunRecord(Record):
     confusions: list[Confusion]
     mistakes: list[Mistake]
     calibration: list[CalibrationBin]
+    uncalibrated_error: Estimate | None = None
     verification: Verification
     ladder: list[Rung]
     skipped: list[SkippedRung] = Field(default_factory=list)
@@ -395,15 +405,21 @@ class Decisions(Record):
     Attributes:
         precision_target: the share of answers that is promised to be right, in (0, 1).
         auto, coarse: from where on.
+        unknown_above: from where on a photo shows none of the classes, by its unknown score; None where photos were too
+            few to tell, or the file has no such score.
         set_coverage: the share of sets that is promised to hold the true class.
         set_least: from which probability on a class belongs to a set; None where photos were too few to tell.
+        set_least_by_class: the same of each class by its own photos, where that was asked for; None where they were too
+            few, so that ``set_least`` goes for it.
     """
 
     precision_target: float
     auto: Promise
     coarse: Promise
+    unknown_above: float | None = None
     set_coverage: float
     set_least: float | None = None
+    set_least_by_class: list[float | None] = Field(default_factory=list)
 
 
 class ModelCard(Record):

@@ -19,7 +19,7 @@ from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
-from kramar.cli.options import WHOLE, CacheSize, Columns, Data, Json, Precision, Strict
+from kramar.cli.options import WHOLE, CacheSize, ClassSets, Columns, Data, Json, Precision, Strict
 from kramar.cli.show import (
     count_predictions,
     json_predictions,
@@ -153,6 +153,7 @@ def train(
     ] = ",".join(RUNGS),
     cache_size: CacheSize = DEFAULT_CACHE_SIZE,
     precision: Precision = str(DEFAULT_PRECISION),
+    class_sets: ClassSets = False,
     seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
     ),
@@ -180,6 +181,7 @@ def train(
             rungs=rungs,
             cache_size=cache_size,
             precision=precision,
+            class_sets=class_sets,
             seed=parse_seed(seed),
             columns=parse_columns(columns),
             strict=strict,
@@ -240,6 +242,7 @@ def decide(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     data: Annotated[Path, typer.Argument(help="Labelled photos that it has not seen: a folder or a table.")],
     precision: Precision = str(DEFAULT_PRECISION),
+    class_sets: ClassSets = False,
     out: Annotated[Path | None, typer.Option(help="Write another file instead of the model's own.")] = None,
     split: Annotated[
         str | None,
@@ -260,6 +263,7 @@ def decide(
             model,
             data,
             precision=precision,
+            class_sets=class_sets,
             out=out,
             split=split,
             columns=parse_columns(columns),
@@ -278,6 +282,9 @@ def classify(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     photos: Annotated[list[str], typer.Argument(help="Photos, folders, patterns or tables.")],
     out: Annotated[Path | None, typer.Option(help="Write to this .csv, .jsonl or .parquet file.")] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="A folder for heat maps: where in each photo its label was seen.")
+    ] = None,
     top: Annotated[str, typer.Option(metavar=WHOLE, help="How many of the most probable labels to list (JSON).")] = str(
         DEFAULT_TOP
     ),
@@ -299,6 +306,7 @@ def classify(
             model,
             photos,
             out=out,
+            explain=explain,
             top=whole_number(top, "--top", 1),
             columns=parse_columns(columns),
             strict=strict,

@@ -29,6 +29,10 @@ Precision = Annotated[
     str,
     typer.Option(metavar="<share>", help="Of the answers that need no person, the share that is promised to be right."),
 ]
+ClassSets = Annotated[
+    bool,
+    typer.Option("--class-sets", help="Promise the coverage of sets for each category that has photos enough."),
+]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
 ]

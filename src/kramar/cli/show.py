@@ -98,6 +98,12 @@ def _show_decisions(decisions: DecisionScores) -> None:
     ):
         if right:
             print(f"  {name:<18} {share.value:6.1%} of photos, {right.value:.1%} of them right ({right.n:,} answers)")
+    if decisions.unknown and decisions.unknown_false:
+        found = f", {decisions.unknown_found.value:.1%} of other labels" if decisions.unknown_found else ""
+        print(
+            f"  unknown            {decisions.unknown.value:6.1%} of photos: "
+            f"{decisions.unknown_false.value:.1%} of the model's labels{found}"
+        )
     if decisions.set_coverage and decisions.set_size:
         held, target = f"{decisions.set_coverage.value:6.1%}", percent(decisions.set_target)
         print(f"  sets               {held} hold the truth ({target} promised), {decisions.set_size:.1f} classes each")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from kramar.data.manifest import Entry
@@ -55,15 +55,21 @@ def assign(entries: Sequence[Entry], seed: int) -> list[Entry]:
     ]
 
 
-def aside(val: Sequence[Entry], seed: int) -> list[bool]:
+def elsewhere(entries: Iterable[Entry], part: str) -> set[str]:
+    """The groups that have photos outside ``part``: a split of the data's own may cut them."""
+    return {entry.group for entry in entries if entry.split != part}
+
+
+def aside(val: Sequence[Entry], seed: int, cut: Collection[str]) -> list[bool]:
     """Which of the validation photos choose nothing, so that they can show what is promised: half, whole groups.
 
-    None where there are fewer than 1,200: choices, or the promise, would rest on too few.
+    None of the groups that are ``cut``, since a photo of which a twin was learnt shows nothing. None at all where there
+    are fewer than 1,200: choices, or the promise, would rest on too few.
     """
     if len(val) < ASIDE_FROM:
         return [False] * len(val)
     # Another draw than that of the part, which the group's position has decided already.
-    return [position(f"aside\0{entry.group}", seed) < ASIDE_SHARE for entry in val]
+    return [entry.group not in cut and position(f"aside\0{entry.group}", seed) < ASIDE_SHARE for entry in val]
 
 
 def photos_by_class(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:

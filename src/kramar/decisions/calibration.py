@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
+
+from kramar.evaluation.metrics import Scored, score
+from kramar.records import Estimate
 
 Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.integer]
@@ -54,3 +59,18 @@ def fit_temperature(logits: Floats, truth: Indices) -> float:
 def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """Calibrated probabilities, float64 ``[N, C]``, of ``logits`` ``[N, C]``."""
     return np.exp(log_softmax(logits / temperature))
+
+
+def logits_of(calibrated: Floats) -> npt.NDArray[np.float64]:
+    """What gives probabilities ``[N, C]`` at temperature 1: their logits but for a constant a photo, ``[N, C]``."""
+    return np.log(np.maximum(calibrated, np.finfo(np.float32).tiny).astype(np.float64))
+
+
+def stretched(scored: Scored, factor: float) -> Scored:
+    """Calibrated answers as they would be at ``factor`` times their temperature."""
+    return replace(scored, probabilities=probabilities(logits_of(scored.probabilities), factor))
+
+
+def error_without(scored: Scored, temperature: float, seed: int) -> Estimate:
+    """The calibration error that answers calibrated at ``temperature`` would have at temperature 1."""
+    return score(stretched(scored, 1 / temperature), seed).calibration_error

@@ -22,7 +22,12 @@ def least(probabilities: Floats, truth: Indices, coverage: float) -> float | Non
     ``probabilities`` is ``[N, C]``, ``truth`` the classes ``[N]``, of photos that are independent of each other. None
     where they are too few: 19 at least for 95%.
     """
-    own = probabilities[np.arange(len(truth)), truth]
-    # One photo more counts as short of it.
-    rank = math.ceil((len(own) + 1) * coverage)
-    return float(np.sort(own)[::-1][rank - 1]) if rank <= len(own) else None
+    found = reach(-probabilities[np.arange(len(truth)), truth], coverage)
+    return None if found is None else -found
+
+
+def reach(values: Floats, coverage: float) -> float | None:
+    """What a new value is at most with a probability of ``coverage``, by others like it, ``[N]``; None of too few."""
+    # One photo more counts as beyond it.
+    rank = math.ceil((len(values) + 1) * coverage)
+    return float(np.sort(values)[rank - 1]) if rank <= len(values) else None

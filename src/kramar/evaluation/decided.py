@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 
 from kramar.evaluation.metrics import Scored, wilson
 from kramar.records import CurvePoint, DecisionScores, Estimate
@@ -17,11 +18,13 @@ POINTS = 60
 def decided(scored: Scored, rule: Rule) -> DecisionScores:
     """How many photos need no person, and whether what was promised was kept; ``scored`` has at least one photo."""
     decisions, n = rule.decisions, len(scored.truth)
-    auto, back = rule.auto(scored.probabilities), rule.coarse(scored.probabilities)
+    done = rule.verdicts(scored.probabilities, scored.unknown)
+    auto, back, strange = done.auto, done.coarse, done.unknown
     coarse = back >= 0
     sets = rule.sets(scored.probabilities)
     known = np.flatnonzero(scored.truth >= 0)
-    held = sum(int(scored.truth[place]) in sets[place] for place in known.tolist())
+    tells = scored.unknown is not None and decisions.unknown_above is not None
+    held = np.array([int(scored.truth[place]) in sets[place] for place in known.tolist()], bool)
     promised = decisions.set_least is not None
     levels = Counter(int(rule.tree.depth[place]) for place in back[coarse].tolist())
     return DecisionScores(
@@ -33,12 +36,25 @@ def decided(scored: Scored, rule: Rule) -> DecisionScores:
         coarse=wilson(int(coarse.sum()), n),
         coarse_precision=_share(coarse, rule.tree.holds(back, scored.truth)),
         coarse_levels={str(level): levels[level] for level in sorted(levels)},
+        unknown=wilson(int(strange.sum()), n) if tells else None,
+        unknown_false=_share(scored.truth >= 0, strange) if tells else None,
+        unknown_found=_share(scored.truth < 0, strange) if tells else None,
         set_target=decisions.set_coverage,
-        set_coverage=wilson(held, len(known)) if promised and len(known) else None,
+        set_coverage=wilson(int(held.sum()), len(known)) if promised and len(known) else None,
         set_size=float(np.mean([len(one) for one in sets])) if promised else None,
+        set_by_class=_by_class(held, scored, known) if promised else {},
         curve=curve(scored),
         needed=decisions.auto.needed,
     )
+
+
+def _by_class(held: npt.NDArray[np.bool_], scored: Scored, known: npt.NDArray[np.intp]) -> dict[str, Estimate]:
+    """The share of each class's photos whose set holds it; ``held`` is of the ``known`` photos."""
+    truth = scored.truth[known]
+    return {
+        scored.classes[number]: wilson(int(held[truth == number].sum()), int((truth == number).sum()))
+        for number in np.unique(truth).tolist()
+    }
 
 
 def curve(scored: Scored) -> list[CurvePoint]:
@@ -57,5 +73,5 @@ def curve(scored: Scored) -> list[CurvePoint]:
 
 
 def _share(some: np.ndarray, right: np.ndarray) -> Estimate | None:
-    """Of ``some`` photos, those that are right; None of none."""
+    """Of ``some`` photos, those that are ``right``; None of none."""
     return wilson(int((some & right).sum()), int(some.sum())) if some.any() else None

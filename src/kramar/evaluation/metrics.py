@@ -43,6 +43,7 @@ class Scored:
         labels: the true labels, N of them (they name the classes that the model does not know).
         classes: the model's labels, C of them.
         groups: N keys; photos that share one are resampled together.
+        unknown: how unlike all that the model learnt from each photo is, ``[N]``; None where it does not tell.
     """
 
     probabilities: npt.NDArray[np.floating]
@@ -50,6 +51,7 @@ class Scored:
     labels: Sequence[str]
     classes: Sequence[str]
     groups: Sequence[str]
+    unknown: npt.NDArray[np.floating] | None = None
 
     @staticmethod
     def of(
@@ -57,11 +59,12 @@ class Scored:
         labels: Sequence[str],
         classes: Sequence[str],
         groups: Sequence[str],
+        unknown: npt.NDArray[np.floating] | None = None,
     ) -> Scored:
         """Answers on photos with these labels."""
         index = {label: i for i, label in enumerate(classes)}
         truth = np.array([index.get(label, -1) for label in labels], dtype=np.int64)
-        return Scored(probabilities, truth, labels, classes, groups)
+        return Scored(probabilities, truth, labels, classes, groups, unknown)
 
     def some(self, places: npt.NDArray[np.integer]) -> Scored:
         """The answers on the photos at ``places``."""
@@ -71,6 +74,7 @@ class Scored:
             [self.labels[place] for place in places.tolist()],
             self.classes,
             [self.groups[place] for place in places.tolist()],
+            None if self.unknown is None else self.unknown[places],
         )
 
     @property

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from kramar.data.listing import Photo
-from kramar.errors import ExportError, MissingExtra
+from kramar.decisions.unknowns import Familiar
+from kramar.errors import ExportError
 from kramar.files import replacing
 from kramar.models.linear import Linear
 from kramar.progress import Progress
@@ -19,7 +23,7 @@ from kramar.runtime.session import Scores
 
 # What a float32 file may differ from its source in any probability.
 TOLERANCE = 1e-4
-OUTPUTS = ("probabilities", "logits", "embedding", "feature_map")
+OUTPUTS = ("probabilities", "logits", "embedding", "unknown_score", "feature_map")
 
 
 def write(
@@ -84,12 +88,6 @@ def require_same(again: Scores, judged: Scores) -> None:
 
 def finish(path: Path, card: ModelCard) -> None:
     """Turn the graph at ``path``, which has the output ``logits`` ``[N, C]``, into a model file with ``card``."""
-    try:
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-    except ImportError:
-        raise MissingExtra("train", "writing a model file") from None
-
     model = onnx.load(path)
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"))
@@ -118,36 +116,24 @@ def finish(path: Path, card: ModelCard) -> None:
 
 
 def _put_head(converted: Path, head: Linear, path: Path) -> None:
-    try:
-        import onnx
-        from onnx import helper, numpy_helper
-    except ImportError:
-        raise MissingExtra("train", "writing a model file") from None
-
     model = onnx.load(converted)
     model.graph.initializer.extend(
         [numpy_helper.from_array(head.weights, "head.weight"), numpy_helper.from_array(head.bias, "head.bias")]
     )
     gemm = helper.make_node("Gemm", ["embedding", "head.weight", "head.bias"], ["logits"], "head")
     model.graph.node.append(gemm)
-    model.graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", len(head.bias)]))
+    model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(head.bias)]))
     onnx.save(model, path)
 
 
 def read_head(path: Path) -> Linear:
     """The layer on top of the model file at ``path``, which `write` wrote."""
-    import onnx
-    from onnx import numpy_helper
-
     stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
     return Linear(*(numpy_helper.to_array(stored[name]) for name in ("head.weight", "head.bias")))
 
 
 def read_weights(path: Path, prefix: str) -> dict[str, npt.NDArray[np.float32]]:
     """The weights in the model file at ``path`` whose names start with ``prefix``, without it."""
-    import onnx
-    from onnx import numpy_helper
-
     return {
         tensor.name.removeprefix(prefix): numpy_helper.to_array(tensor)
         for tensor in onnx.load(path).graph.initializer
@@ -155,23 +141,55 @@ def read_weights(path: Path, prefix: str) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def describe(path: Path, card: ModelCard, target: Path) -> None:
-    """Write the model file at ``path`` to ``target`` with another ``card``; what it computes stays the same."""
-    try:
-        import onnx
-        from onnx import helper
-    except ImportError:
-        raise MissingExtra("train", "writing a model file") from None
+def describe(path: Path, card: ModelCard, target: Path, familiar: Familiar | None = None) -> None:
+    """Write the model file at ``path`` to ``target`` with another ``card``, by whose temperature it computes.
 
+    With ``familiar``, it gets the output ``unknown_score``, float32 ``[N]``.
+    """
     model = onnx.load(path)
+    stored = next(one for one in model.graph.initializer if one.name == "temperature")
+    stored.CopyFrom(numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"))
+    if familiar is not None:
+        _tell_unknown(model.graph, familiar)
     helper.set_model_props(model, {"kramar": card.model_dump_json()})
+    onnx.checker.check_model(model)
     with replacing(target) as temporary:
         onnx.save(model, temporary)
 
 
+def _tell_unknown(graph: Any, familiar: Familiar) -> None:
+    stored = {
+        "directions": familiar.directions,
+        "offset": familiar.offset,
+        "spread": familiar.spread,
+        "centres": familiar.centres,
+        "squares": familiar.squares,
+        "axis": np.array([1], np.int64),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, f"unknown.{name}") for name, value in stored.items())
+    steps = [
+        ("Cast", ["directions"], "whole_directions", {"to": TensorProto.FLOAT}),
+        ("Cast", ["centres"], "whole_centres", {"to": TensorProto.FLOAT}),
+        ("MatMul", ["embedding", "whole_directions"], "turned", {}),
+        ("Add", ["turned", "offset"], "place", {}),
+        ("MatMul", ["place", "whole_centres"], "towards", {}),
+        ("Add", ["towards", "squares"], "distances", {}),
+        ("ReduceMin", ["distances", "axis"], "nearest", {"keepdims": 0}),
+        ("Mul", ["place", "place"], "squared", {}),
+        ("MatMul", ["squared", "spread"], "common", {}),
+        ("Add", ["common", "nearest"], "unknown_score", {}),
+    ]
+    own = {"embedding", "unknown_score"}
+    for kind, takes, gives, options in steps:
+        names = [name if name in own else f"unknown.{name}" for name in (*takes, gives)]
+        graph.node.append(helper.make_node(kind, names[:-1], names[-1:], f"unknown.{gives}.node", **options))
+    outputs = {output.name: output for output in graph.output}
+    outputs["unknown_score"] = helper.make_tensor_value_info("unknown_score", TensorProto.FLOAT, ["N"])
+    del graph.output[:]
+    graph.output.extend(outputs[name] for name in OUTPUTS if name in outputs)
+
+
 def parameters(path: Path) -> int:
     """Numbers in the model file's weights."""
-    import onnx
-
     # Scalars such as the temperature are arithmetic, not weights.
     return sum(int(np.prod(t.dims)) for t in onnx.load(path).graph.initializer if len(t.dims))

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from kramar.data.pixels import Pixels
 from kramar.errors import ExportError, MissingExtra
@@ -35,8 +37,6 @@ def float16(path: Path, target: Path) -> None:
 
 def int8_bytes(path: Path) -> int:
     """About what `int8_weights` makes of the model file at ``path``; int8 arithmetic takes a little more."""
-    import onnx
-
     graph = onnx.load(path).graph
     last, numbers = _last(graph.node), {one.name: int(np.prod(one.dims)) for one in graph.initializer}
     saved = sum((2 if name in last else 3) * count for name, count in numbers.items() if count >= _LARGE)
@@ -66,8 +66,6 @@ def _last(nodes: Any) -> set[str]:
 
 
 def _as_float16(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
-    from onnx import TensorProto, helper, numpy_helper
-
     kept = numpy_helper.from_array(weights.astype(np.float16), f"{name}.float16")
     return [kept], [helper.make_node("Cast", [kept.name], [name], f"{name}.cast", to=TensorProto.FLOAT)]
 
@@ -91,8 +89,6 @@ def int4_weights(path: Path, target: Path) -> None:
 
 
 def _whole_numbers(path: Path, target: Path, *, few: bool) -> None:
-    import onnx
-
     nodes = onnx.load(path, load_external_data=False).graph.node
     last = _last(nodes)
     # Convolutions have their output channels first; so have matrices that are used transposed.
@@ -103,8 +99,6 @@ def _whole_numbers(path: Path, target: Path, *, few: bool) -> None:
     }
 
     def stored(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
-        from onnx import TensorProto, helper, numpy_helper
-
         if name in last:
             return _as_float16(weights, name)
         if few and pointwise(weights.shape) and weights.size % 2 == 0:
@@ -128,8 +122,6 @@ def _whole_numbers(path: Path, target: Path, *, few: bool) -> None:
 
 def _as_int4(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], list[Any]]:
     """With arithmetic that any runtime knows: one that has four bits as a type is not everywhere."""
-    from onnx import TensorProto, helper, numpy_helper
-
     steps = _steps(weights)
     levels = (np.clip(np.rint(weights / steps), -FEW_LEVELS, FEW_LEVELS) + 8).astype(np.uint8).reshape(2, -1)
     constants = {
@@ -159,9 +151,6 @@ def _as_int4(weights: npt.NDArray[np.float32], name: str) -> tuple[list[Any], li
 
 def _restore(path: Path, target: Path, stored: Any) -> None:
     """Write the graph with each large weight replaced by what ``stored`` makes of it and the nodes that undo that."""
-    import onnx
-    from onnx import TensorProto, numpy_helper
-
     model = onnx.load(path)
     kept, nodes = [], []
     for tensor in model.graph.initializer:
@@ -234,7 +223,6 @@ def int8_nncf(path: Path, target: Path, photos: Sequence[Pixels], exact: int = 0
         from nncf.quantization.advanced_parameters import OverflowFix
     except ImportError:
         raise MissingExtra("train", "quantising with NNCF") from None
-    import onnx
 
     def fed(photo: Pixels) -> dict[str, Pixels]:
         return {"images": photo[None]}
@@ -257,15 +245,11 @@ def int8_nncf(path: Path, target: Path, photos: Sequence[Pixels], exact: int = 0
 
 def _convolutions(path: Path) -> list[str]:
     """The names of the convolutions in a graph, the first ones first."""
-    import onnx
-
     return [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
 
 
 def _finish(path: Path, target: Path) -> None:
     """Weights that are no whole numbers yet are stored as such, and the card is as it was."""
-    import onnx
-
     int8_weights(target, target)
     source, model = onnx.load(path), onnx.load(target)
     del model.metadata_props[:]

@@ -16,6 +16,7 @@ from kramar.data import split
 from kramar.data.columns import spelt
 from kramar.data.manifest import Entry
 from kramar.data.pixels import thumbnail
+from kramar.decisions.calibration import error_without
 from kramar.errors import PhotoError
 from kramar.evaluation import breakdown, paired
 from kramar.evaluation.leakage import leakage
@@ -38,6 +39,8 @@ from kramar.records import (
     RunRecord,
     SkippedRung,
 )
+from kramar.runtime.heat import HeatMaps
+from kramar.runtime.model import Model
 from kramar.training import ladder
 from kramar.training.climb import Climbed, Limits
 from kramar.training.ladder import Skipped
@@ -47,6 +50,7 @@ from kramar.version import __version__
 SAMPLES_PER_CLASS = 4
 THUMBNAIL = 160
 SKIP_AUDIT = "--skip-audit"
+CLASS_SETS = "--class-sets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
         confusions=breakdown.confusions(scored) if scored else [],
         mistakes=breakdown.mistakes(scored, images) if scored else [],
         calibration=calibration_bins(scored) if scored else [],
+        uncalibrated_error=error_without(scored, card.temperature, config.seed) if scored else None,
         verification=outcome.chosen.verification,
         ladder=rungs(outcome, config.seed),
         skipped=[SkippedRung(rung=one.rung, key=one.key, why=one.why) for one in outcome.skipped],
@@ -214,7 +219,7 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     if config.backbone != DEFAULT_BACKBONE:
         words += ["--backbone", config.backbone]
     for name, value in given_limits(config).items():
-        words += [name] if name == SKIP_AUDIT else [name, value]
+        words += [name] if name in (CLASS_SETS, SKIP_AUDIT) else [name, value]
     if config.seed:
         words += ["--seed", str(config.seed)]
     if config.columns:
@@ -233,6 +238,7 @@ def given_limits(config: TrainConfig) -> dict[str, str]:
         "--cache-size": f"{config.cache_size:.0f}" if config.cache_size != default.cache_size else "",
         "--rungs": ",".join(config.rungs) if config.rungs != default.rungs else "",
         "--precision": f"{config.precision:g}" if config.precision != default.precision else "",
+        CLASS_SETS: "True" if config.class_sets else "",
         SKIP_AUDIT: "True" if config.skip_audit else "",
     }
     return {name: value for name, value in given.items() if value}
@@ -246,6 +252,25 @@ def samples(entries: Sequence[Entry]) -> dict[str, list[str]]:
         if len(images) < SAMPLES_PER_CLASS:
             images.append(entry.image)
     return samples
+
+
+class HeatPictures:
+    """Small JPEGs of where in photos a model saw what it says, by the photos' names."""
+
+    def __init__(self, entries: Sequence[Entry], model: Model) -> None:
+        self._photos = {entry.image: entry.photo for entry in entries}
+        self._model = model
+        self._maps = HeatMaps(model) if model.has("feature_map") else None
+
+    def __call__(self, image: str) -> bytes | None:
+        """The JPEG, or None where the photo cannot be read or the model has no heat maps."""
+        if self._maps is None:
+            return None
+        try:
+            (answer,) = self._maps.explained(self._model.pixels(self._photos[image])[None])
+            return thumbnail(answer.heat_map, THUMBNAIL)
+        except PhotoError:
+            return None
 
 
 class Thumbnails:

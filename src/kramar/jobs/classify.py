@@ -6,7 +6,7 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from typing import Any, TextIO
 from kramar.config import DEFAULT_TOP, whole_number
 from kramar.data.folders import search
 from kramar.data.listing import HIDDEN, NoPhoto, Photo, PhotoFile
+from kramar.data.pixels import Pixels
 from kramar.data.tables import SUFFIXES as TABLE_SUFFIXES
 from kramar.data.tables import list_images
 from kramar.errors import DataError, InputError, MissingExtra
-from kramar.files import replacing
+from kramar.files import make_folder, replacing
 from kramar.progress import Progress, Silent
 from kramar.records import LeftOut, Prediction
-from kramar.runtime.model import Model
+from kramar.runtime.heat import HeatMaps
+from kramar.runtime.model import Answer, Model
 
 COLUMNS = ("image", "label", "probability", "category", "decision", "set", "unknown_score", "error")
 _PARQUET_ROWS = 1000
@@ -46,6 +48,7 @@ def classify(
     photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
+    explain: str | os.PathLike[str] | None = None,
     top: int = DEFAULT_TOP,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -58,13 +61,15 @@ def classify(
         photos: what to classify; folders are searched in depth, tables give their ``image`` column. Links and folders
             that lead nowhere are predictions with ``error``; files that are no photos are counted to ``progress``.
         out: a ``.csv``, ``.jsonl`` or ``.parquet`` file to write them to as well; it is there when the last is made.
+        explain: a folder for a heat map of each photo: where its label was seen (`heat_file` names it).
         top: how many of the most probable labels each prediction lists.
         columns: the table's column names by kramar's.
         strict: raise DataError after the last prediction where any has an ``error``; ``out`` is written all the same.
         progress: who listens; nobody by default.
 
     Raises:
-        InputError: before the first prediction, where an argument names nothing.
+        InputError: before the first prediction, where an argument names nothing, or the model has no heat maps.
+        OutputError: a file cannot be written.
     """
     top = whole_number(top, "--top", 1)
     opened = model if isinstance(model, Model) else Model(model)
@@ -74,26 +79,41 @@ def classify(
     if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
     writer = _writer(Path(out)) if out is not None else _nowhere()
-    return _predict(opened, named, top, writer, listener, strict=strict)
+    ask: Callable[[Pixels], Iterable[Answer]] = opened.answers
+    if explain is not None:
+        ask = HeatMaps(opened).explained
+        make_folder(Path(explain))
+    return _predict(opened, named, ask, top, writer, Path(explain or ""), listener, strict=strict)
+
+
+def heat_file(folder: Path, image: str) -> Path:
+    """Where in ``folder`` the heat map of the photo ``image`` is: under the photo's own folders."""
+    path = Path(image)
+    inside = [part for part in path.parts if part not in (path.anchor, "..")]
+    return folder.joinpath(*inside[:-1], f"{inside[-1] if inside else 'photo'}.heat.jpg")
 
 
 def _predict(
     model: Model,
     photos: Sequence[Named],
+    ask: Callable[[Pixels], Iterable[Answer]],
     top: int,
     writer: AbstractContextManager[Write],
+    explained: Path,
     listener: Progress,
     *,
     strict: bool,
 ) -> Iterator[Prediction]:
     bad = 0
     with writer as write, listener.stage("Classifying photos", len(photos)) as advance:
-        for photo, found in model.stream_scores(photos):
-            prediction = (
-                Prediction(image=photo.name, error=str(found))
-                if isinstance(found, Exception)
-                else model.predict(photo.name, found, top)
-            )
+        for photo, found in model.stream_of(photos, ask):
+            if isinstance(found, Exception):
+                prediction = Prediction(image=photo.name, error=str(found))
+            else:
+                prediction = model.predict(photo.name, found, top)
+                if found.heat_map:
+                    with replacing(heat_file(explained, photo.name)) as temporary:
+                        temporary.write_bytes(found.heat_map)
             write(prediction)
             bad += bool(prediction.error)
             advance(1)

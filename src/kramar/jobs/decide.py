@@ -1,4 +1,4 @@
-"""``kramar decide``: from which probability on answers need no person, by labelled photos, without training."""
+"""``kramar decide``: calibrated anew, and from which probability on answers need no person, without training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from kramar.config import DEFAULT_PRECISION, SET_COVERAGE, parse_seed, parse_share
 from kramar.data.split import aside
 from kramar.decisions import fitting
+from kramar.decisions.calibration import stretched
 from kramar.errors import DataError
 from kramar.evaluation.decided import decided
 from kramar.exporting import onnx_file
@@ -27,6 +28,7 @@ class Decision(Record):
     Attributes:
         model: the file that carries them now.
         split: the part of the data that they were fitted on, or ``all``.
+        temperature: what the file's logits are divided by now.
         decisions: what they do on those photos themselves, which flatters them a little.
     """
 
@@ -34,6 +36,7 @@ class Decision(Record):
     data: str
     split: str
     photos: int
+    temperature: float
     decisions: DecisionScores
     left_out_files: list[LeftOut]
     warnings: list[str]
@@ -44,6 +47,7 @@ def decide(
     data: str | os.PathLike[str],
     *,
     precision: str | float = DEFAULT_PRECISION,
+    class_sets: bool = False,
     out: str | os.PathLike[str] | None = None,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -53,10 +57,13 @@ def decide(
 ) -> Decision:
     """Fit the decisions of ``model`` on the labelled photos in ``data``, and write them into its file.
 
+    Photos that it has not seen fit its temperature too, where they are 400 or more.
+
     Args:
         model: a model file, or an open one.
         data: labelled photos: a folder or a table.
         precision: the share of answers without a person that is promised to be right.
+        class_sets: promise the coverage of sets for each class alone, where it has photos enough.
         out: another file for it; by default the model's own, in one step.
         split: ``train``, ``val``, ``test`` or ``all``; by default the validation part where the data has a split of its
             own, or is what the model was trained on, and else all of it.
@@ -82,22 +89,30 @@ def decide(
             "give photos that it has not seen, or --split val or test"
         )
     paths = [one.category for one in card.classes]
-    fit, scored = fitting.promised, found.scored
+    fit, scored, factor = fitting.promised, found.scored, 1.0
     if found.learnt_from and found.part == "val" and card.aside:
-        kept = np.flatnonzero(aside(found.entries, card.seed))
+        kept = np.flatnonzero(aside(found.entries, card.seed, found.cut))
         listener.say(f"Decided by the {len(kept):,} of them that were kept aside in training")
         scored = scored.some(kept)
     elif found.learnt_from and found.part == "val":
         listener.say("These photos chose the model: what it promises by them is estimated, not guaranteed")
         fit = fitting.estimated
-    decisions = fit(scored, paths, share, SET_COVERAGE, seed)
-    card = card.model_copy(update={"decisions": decisions})
+    else:
+        apart = np.flatnonzero([not found.learnt_from or entry.group not in found.cut for entry in found.entries])
+        if len(apart) < len(scored.truth):
+            listener.say(f"Decided by the {len(apart):,} of them of which no copy or product was learnt from")
+        scored = scored.some(apart)
+        factor = fitting.stretch(scored, seed)
+        scored = stretched(scored, factor)
+    decisions = fit(scored, paths, share, SET_COVERAGE, seed, class_sets=class_sets)
+    card = card.model_copy(update={"decisions": decisions, "temperature": card.temperature * factor})
     onnx_file.describe(opened.path, card, target)
     return Decision(
         model=str(target),
         data=str(source),
         split=found.part,
         photos=len(scored.truth),
+        temperature=card.temperature,
         decisions=decided(scored, Rule(decisions, card.classes)),
         left_out_files=found.left_out,
         warnings=found.warnings,

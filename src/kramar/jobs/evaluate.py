@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from kramar.config import parse_seed
+from kramar.decisions.calibration import error_without
 from kramar.errors import InputError
 from kramar.evaluation import breakdown, paired
 from kramar.evaluation.decided import decided
@@ -35,6 +36,7 @@ class Evaluation(Record):
     Attributes:
         split: the part that was scored, or ``all``.
         decisions: how the decisions of the model file did; None where it carries none.
+        uncalibrated_error: what the calibration error would be without the model's temperature.
         warnings: what the user should know, such as labels that the model does not have.
     """
 
@@ -48,6 +50,7 @@ class Evaluation(Record):
     confusions: list[Confusion]
     mistakes: list[Mistake]
     calibration: list[CalibrationBin]
+    uncalibrated_error: Estimate
     left_out: dict[str, int]
     left_out_files: list[LeftOut]
     warnings: list[str]
@@ -171,6 +174,7 @@ def _evaluation(opened: Model, found: Labelled, source: Path, seed: int) -> Eval
         confusions=breakdown.confusions(scored),
         mistakes=breakdown.mistakes(scored, [entry.image for entry in read]),
         calibration=calibration_bins(scored),
+        uncalibrated_error=error_without(scored, opened.card.temperature, seed),
         left_out=dict(Counter(item.kind for item in found.left_out)),
         left_out_files=found.left_out,
         warnings=found.warnings,
@@ -186,7 +190,10 @@ def _comparisons(opened: Sequence[Model], found: Sequence[Labelled], seed: int) 
     for one in compared:
         a, b = int(one.first), int(one.second)
         rules = [opened[place].rule for place in (a, b)]
-        auto = [rule.auto(found[place].scored.probabilities) for place, rule in zip((a, b), rules, strict=True) if rule]
+        answers = [found[place].scored for place in (a, b)]
+        auto = [
+            rule.verdicts(one.probabilities, one.unknown).auto for one, rule in zip(answers, rules, strict=True) if rule
+        ]
         shown = one.verdict != "no difference shown"
         differences.append(
             Difference(

@@ -13,18 +13,20 @@ from kramar.data import manifest
 from kramar.data.listing import SPLIT_NAMES, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
-from kramar.data.split import assign
+from kramar.data.split import assign, elsewhere
 from kramar.errors import DataError, InputError, PhotoError
 from kramar.evaluation.metrics import Scored
 from kramar.progress import Progress
 from kramar.records import LeftOut
-from kramar.runtime.model import Model
-from kramar.runtime.session import Scores
+from kramar.runtime.model import Answer, Model
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The photos of one ``part`` that could be read, the answers of a model, and what was left out and warned of."""
+    """The photos of one ``part`` that could be read, the answers of a model, and what was left out and warned of.
+
+    ``cut`` are the groups that have photos in other parts too.
+    """
 
     entries: list[Entry]
     part: str
@@ -32,6 +34,7 @@ class Labelled:
     left_out: list[LeftOut]
     warnings: list[str]
     learnt_from: bool
+    cut: set[str]
 
 
 def labelled(
@@ -73,27 +76,29 @@ def labelled(
         raise DataError(f"{source}: none of its {len(entries)} photos can be read, the first: {first}")
     found = []
     for model, (scores, _), learnt_from in zip(models, answers, learnt, strict=True):
+        told = [scores[entry.image] for entry in read]
         scored = Scored.of(
-            np.stack([scores[entry.image] for entry in read]),
+            np.stack([answer.probabilities for answer in told]),
             [entry.label for entry in read],
             model.classes,
             [entry.group for entry in read],
+            np.array([answer.unknown for answer in told]) if model.has("unknown_score") else None,
         )
         warnings = [*listing.warnings, *_unknown(scored, model, source)]
         for warning in warnings:
             listener.say(f"Warning: {warning}")
-        found.append(Labelled(read, part, scored, left_out, warnings, learnt_from))
+        found.append(Labelled(read, part, scored, left_out, warnings, learnt_from, elsewhere(known or (), part)))
     return found
 
 
 def _answers(
     model: Model, entries: Sequence[Entry], listener: Progress
-) -> tuple[dict[str, Scores], dict[str, PhotoError]]:
+) -> tuple[dict[str, Answer], dict[str, PhotoError]]:
     """What a model says of each photo, by its name, and why it says nothing."""
-    scores: dict[str, Scores] = {}
+    scores: dict[str, Answer] = {}
     errors: dict[str, PhotoError] = {}
     with listener.stage("Classifying photos", len(entries)) as advance:
-        answers = model.stream_scores(entry.photo for entry in entries)
+        answers = model.stream_of((entry.photo for entry in entries), model.answers)
         for entry, (_, found) in zip(entries, answers, strict=True):
             if isinstance(found, PhotoError):
                 errors[entry.image] = found

@@ -9,6 +9,7 @@ import numpy as np
 
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
+from kramar.decisions.unknowns import Familiar
 from kramar.errors import FailedError
 from kramar.evaluation.metrics import Scored
 from kramar.exporting import onnx_file
@@ -23,40 +24,47 @@ from kramar.training.rungs.head import HeadRung
 
 def scored(
     one: Climbed,
-    models: Path,
+    path: Path,
     material: Material,
     parts: Mapping[str, Part],
     progress: Progress,
     asked: Sequence[str] = ("val", "test"),
+    familiar: Familiar | None = None,
 ) -> dict[str, Scored]:
     """A rung's answers by part, of those that are ``asked`` for.
 
-    Its model file is in the folder ``models``, ``parts`` are the first backbone's.
-    Raises FailedError where a photo cannot be read any more.
+    Its model file is at ``path``, ``parts`` are the first backbone's; ``familiar`` is what a file that gives unknown
+    scores has them from. Raises FailedError where a photo cannot be read any more.
     """
     found = {}
     for part in asked:
         entries = material.parts[part]
         if not entries:
             continue
-        path = models / f"{one.key}.onnx"
+        unknown = None
         if one.key == HeadRung.key:
-            scores = probabilities(onnx_file.read_head(path)(parts[part].embeddings), one.temperature)
-        elif part == "val":
+            embeddings = parts[part].embeddings
+            scores = probabilities(onnx_file.read_head(path)(embeddings), one.temperature)
+            unknown = familiar(embeddings) if familiar else None
+        elif part == "val" and familiar is None:
             scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
         else:
-            scores = np.asarray(_answers(Model(path), entries, progress), np.float64)
-        found[part] = Scored.of(scores, [e.label for e in entries], material.classes, [e.group for e in entries])
+            model = Model(path)
+            scores, *others = outputs(model, model.asked, entries, progress)
+            unknown = others[0] if others else None
+        labels, groups = [e.label for e in entries], [e.group for e in entries]
+        found[part] = Scored.of(scores, labels, material.classes, groups, unknown)
     return found
 
 
-def _answers(model: Model, entries: Sequence[Entry], progress: Progress) -> Scores:
-    """Probabilities ``[N, C]`` of photos that could be read before."""
-    found = []
+def outputs(model: Model, names: Sequence[str], entries: Sequence[Entry], progress: Progress) -> list[Scores]:
+    """The named outputs ``[N, ...]`` of photos that could be read before. Raises FailedError."""
+    found: list[list[Scores]] = []
     with progress.stage("Scoring photos", len(entries)) as advance:
-        for _, scores in model.stream_scores([entry.photo for entry in entries]):
-            if isinstance(scores, Exception):
-                raise FailedError(f"a photo that was readable before is not any more ({scores}); run the command again")
-            found.append(scores)
+        photos = (entry.photo for entry in entries)
+        for _, given in model.stream_of(photos, lambda images: zip(*model.outputs(images, names), strict=True)):
+            if isinstance(given, Exception):
+                raise FailedError(f"a photo that was readable before is not any more ({given}); run the command again")
+            found.append(list(given))
             advance(1)
-    return np.stack(found)
+    return [np.stack(column) for column in zip(*found, strict=True)]

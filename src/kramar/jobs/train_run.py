@@ -15,18 +15,19 @@ from kramar.config import SET_COVERAGE, TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
-from kramar.decisions import fitting
+from kramar.decisions import fitting, unknowns
+from kramar.decisions.unknowns import Familiar
 from kramar.errors import DataError, FailedError
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored, score
 from kramar.exporting import onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
-from kramar.jobs.account import Outcome, Thumbnails, account, samples, seconds
+from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samples, seconds
 from kramar.jobs.card import licence, model_card, source
 from kramar.jobs.gather import Gathered
 from kramar.jobs.run import Run, RunFolder
-from kramar.jobs.scores import scored
+from kramar.jobs.scores import outputs, scored
 from kramar.models import architectures, engines, features
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
@@ -37,8 +38,8 @@ from kramar.report.page import render
 from kramar.runtime.model import Model
 from kramar.runtime.rule import Rule
 from kramar.training import ladder
-from kramar.training.budget import affordable, thinned
-from kramar.training.climb import Climbed, Ground, Limits, Step
+from kramar.training.budget import affordable, some, thinned
+from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
 from kramar.training.head import Part
 from kramar.training.ladder import Planned
 from kramar.training.material import ASIDE, Material
@@ -50,6 +51,8 @@ OVERSHOOT = 1.1
 _FINISH_SECONDS = 4.0
 # With less time left after the head than this, nothing else is begun.
 _LEAST_SECONDS = 20.0
+# Training photos that tell what is known, at most, and the share of the budget that they may take.
+_SHOWN, _SHOWN_SHARE = 3000, 0.05
 # The share of the bare model's rate at which a model file scores photos that are decoded beside it.
 _SCORING = 0.8
 
@@ -82,16 +85,27 @@ class Training:
                 choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
             entries, store, done = self._features(converted, choice)
-        aside = split.aside([entry for entry in entries if entry.split == "val"], self._config.seed)
+        val = [entry for entry in entries if entry.split == "val"]
+        aside = split.aside(val, self._config.seed, split.elsewhere(entries, "val"))
         self._aside = sum(aside)
         material = Material.of(entries, manifest.require_classes(entries, self._source), aside)
         parts = {part: _part(material, part, store) for part in (*split.PARTS, ASIDE)}
         with run.room("train"):
             climbed, skipped = self._climb(material, converted, choice, parts)
             chosen = self._chosen(climbed)
+        models, final = run.path / "models", run.path / "model.onnx"
+        with run.room("export"):
+            card = Model(models / f"{chosen.key}.onnx").card
+            familiar = self._familiar(chosen, material, parts)
+            onnx_file.describe(models / f"{chosen.key}.onnx", card, final, familiar)
         with run.room("evaluate"):
-            models = run.path / "models"
-            answers = {one.key: scored(one, models, material, parts, run) for one in climbed}
+            answers = {
+                one.key: scored(one, models / f"{one.key}.onnx", material, parts, run)
+                for one in climbed
+                if one is not chosen
+            }
+            said = scored(chosen, final, material, parts, run, ("val", "test", ASIDE), familiar)
+            answers[chosen.key] = said
             metrics = {
                 one.key: {
                     **({"val": one.val} if one.val else {}),
@@ -99,13 +113,9 @@ class Training:
                 }
                 for one in climbed
             }
-        with run.room("export"):
-            card = Model(models / f"{chosen.key}.onnx").card
-            paths = [one.category for one in card.classes]
-            said = answers[chosen.key]
-            decisions = self._decisions(said, scored(chosen, models, material, parts, run, [ASIDE]), paths)
+            decisions = self._decisions(said, [one.category for one in card.classes])
             card = card.model_copy(update={"metrics": metrics[chosen.key], "decisions": decisions})
-            onnx_file.describe(models / f"{chosen.key}.onnx", card, run.path / "model.onnx")
+            onnx_file.describe(final, card, final)
         outcome = Outcome(
             entries=entries,
             material=material,
@@ -127,19 +137,39 @@ class Training:
             if not self._config.skip_audit:
                 write_issues(self._gathered.issues, run.path / "issues.parquet")
             record = account(self._source, self._config, self._gathered, outcome, run)
-            write_text(run.path / "report.html", render(record, samples(entries), Thumbnails(entries)))
+            pictures = Thumbnails(entries), HeatPictures(entries, Model(run.path / "model.onnx"))
+            write_text(run.path / "report.html", render(record, samples(entries), *pictures))
         if run.elapsed > OVERSHOOT * self._config.budget:
             run.say(f"Warning: took {run.elapsed:.0f}s of a budget of {self._config.budget:g}s; less was not possible")
         return run.finish(
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
 
-    def _decisions(
-        self, said: Mapping[str, Scored], kept: Mapping[str, Scored], paths: Sequence[str]
-    ) -> Decisions | None:
+    def _decisions(self, said: Mapping[str, Scored], paths: Sequence[str]) -> Decisions | None:
         """By the photos that were kept aside, or else by those that chose the model; None where there are neither."""
-        fit, by = (fitting.promised, kept[ASIDE]) if ASIDE in kept else (fitting.estimated, said.get("val"))
-        return fit(by, paths, self._config.precision, SET_COVERAGE, self._config.seed) if by else None
+        fit, by = (fitting.promised, said[ASIDE]) if ASIDE in said else (fitting.estimated, said.get("val"))
+        config = self._config
+        return fit(by, paths, config.precision, SET_COVERAGE, config.seed, class_sets=config.class_sets) if by else None
+
+    def _familiar(self, chosen: Climbed, material: Material, parts: Mapping[str, Part]) -> Familiar | None:
+        """What tells unknown photos, by training photos; None where the model file has no room for it."""
+        path = self._run.path / "models" / f"{chosen.key}.onnx"
+        if chosen.key == HeadRung.key:
+            embeddings, truth = parts["train"].embeddings, parts["train"].truth
+        else:
+            shown = self._shown(material.parts["train"])
+            (embeddings,) = outputs(Model(path), ["embedding"], shown, self._run)
+            truth = np.array(material.numbers(shown), np.int64)
+        room = np.inf if self._limits.size is None else self._limits.size - chosen.bytes - CARD_ROOM
+        rank = unknowns.rank(embeddings.shape[1], len(material.classes), room)
+        return unknowns.fit(embeddings, truth, rank) if rank else None
+
+    def _shown(self, train: list[Entry]) -> list[Entry]:
+        """The training photos that tell what is known: as many as a twentieth of the budget has time for."""
+        choice = self._run.plan.choice
+        assert choice is not None, "features came first"
+        in_time = _SHOWN_SHARE * self._config.budget * _SCORING * choice.rates[choice.engine]
+        return some(train, min(_SHOWN, int(in_time)))
 
     def _climb(
         self, material: Material, converted: Converted, choice: Choice, parts: Mapping[str, Part]
@@ -147,14 +177,16 @@ class Training:
         """The rungs that were climbed, the lowest first, and those that were not."""
         run, config, network = self._run, self._config, self._network
         rate = _SCORING * choice.rates[choice.engine]
-        scoring, promising = len(material.parts["test"]) / rate, len(material.parts[ASIDE]) / rate
+        scoring = len(material.parts["test"]) / rate
+        shown = (material.parts["val"], material.parts[ASIDE], self._shown(material.parts["train"]))
+        deciding = _FINISH_SECONDS + sum(map(len, shown)) / rate
         make_folder(run.path / "models")
         ground = Ground(
             folder=run.path / "models",
             material=material,
             seed=config.seed,
             progress=run,
-            left=lambda: config.budget - run.elapsed - _FINISH_SECONDS - promising - len(self._climbed[1:]) * scoring,
+            left=lambda: config.budget - run.elapsed - deciding - len(self._climbed[1:]) * scoring,
             stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
             card=self._card(material),
             cache_size=config.cache_size,

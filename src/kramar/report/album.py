@@ -29,9 +29,11 @@ class Album:
 
     def picture(self, image: str) -> str | None:
         """The photo ``image`` as a ``data:`` URI; None where the album is full or there is no thumbnail."""
-        if self.full:
-            return None
-        content = self.thumbnail(image)
+        return self.add(self.thumbnail, image)
+
+    def add(self, pictured: Callable[[str], bytes | None], image: str) -> str | None:
+        """As `picture`, with another picture of it than its thumbnail."""
+        content = None if self.full else pictured(image)
         if content is None:
             return None
         kind = next((kind for kind, signature in _SIGNATURES if content.startswith(signature)), None)

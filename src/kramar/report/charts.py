@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kramar.records import CalibrationBin, CurvePoint
+from kramar.records import CalibrationBin, CurvePoint, Estimate
 
 PARTS = ("train", "val", "test")
 SKYLINE_WIDTH, SKYLINE_HEIGHT = 1000, 200
 RELIABILITY_SIDE = 300
+SPREAD_CLASSES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,27 @@ def coverage(points: Sequence[CurvePoint], target: float) -> Coverage:
     chart = Coverage("", floor, [])
     line = "L".join(f"{RELIABILITY_SIDE * p.coverage:.5g} {chart.height(p.precision):g}" for p in points)
     return Coverage("M" + line if points else "", floor, [(tick, chart.height(tick)) for tick in shown])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A share a class, the lowest first, in a box of ``SKYLINE_WIDTH`` x ``SKYLINE_HEIGHT``: values and intervals."""
+
+    values: str
+    intervals: str
+    classes: int
+
+
+def spread(shares: Collection[Estimate]) -> Spread:
+    """Of many classes, the lowest ``SPREAD_CLASSES``."""
+    lowest = sorted(shares, key=lambda one: (one.value, -one.n))[:SPREAD_CLASSES]
+    step = SKYLINE_WIDTH / max(len(lowest), 1)
+    values, intervals = [], []
+    for place, one in enumerate(lowest):
+        value, low, high = (round(SKYLINE_HEIGHT * (1 - share), 1) for share in (one.value, one.low, one.high))
+        values.append(f"M{place * step + 0.2 * step:.5g} {value:g}h{0.6 * step:.4g}")
+        intervals.append(f"M{(place + 0.5) * step:.5g} {low:g}V{high:g}")
+    return Spread("".join(values), "".join(intervals), len(lowest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,17 +59,24 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class PicturedMistake:
-    """A mistake and its picture as a ``data:`` URI (None: only the name can be shown)."""
+    """A mistake, its picture as a ``data:`` URI (None: only the name can be shown), and where its answer was seen."""
 
     mistake: Mistake
     uri: str | None
+    heat: str | None
 
 
-def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: Callable[[str], bytes | None]) -> str:
+def render(
+    record: RunRecord,
+    samples: Mapping[str, Sequence[str]],
+    thumbnail: Callable[[str], bytes | None],
+    heat: Callable[[str], bytes | None] = lambda _image: None,
+) -> str:
     """The run's ``report.html``: one file that loads nothing from elsewhere.
 
     ``samples`` gives a few image names by class label. ``thumbnail`` makes an image's small JPEG, PNG or WebP,
-    or None where it cannot; it is asked for mistakes first, then for samples, until the album is full.
+    or None where it cannot; it is asked for mistakes first, then for samples, until the album is full. ``heat`` does
+    the same of where the answer was seen.
     """
     extent = Extent.of(len(record.classes))
     by_size = sorted(record.classes, key=lambda score: (-sum(score.photos.values()), score.label))
@@ -77,7 +84,8 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
     scores = record.metrics.get(part)
     album = Album(thumbnail)
     mistakes = [
-        PicturedMistake(mistake, album.picture(mistake.image)) for mistake in record.mistakes[: extent.mistakes]
+        PicturedMistake(mistake, album.picture(mistake.image), album.add(heat, mistake.image))
+        for mistake in record.mistakes[: extent.mistakes]
     ]
     filled = shelves(album, {score.label: samples.get(score.label, ()) for score in by_size})
     with_top5 = record.data.classes >= TOP5_CLASSES
@@ -115,6 +123,7 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[str]], thumbnail: C
             coverage=charts.coverage(record.decisions.curve, record.decisions.precision_target)
             if record.decisions
             else None,
+            spread=charts.spread(record.decisions.set_by_class.values()) if record.decisions else None,
             heat=heat_map(record.confusions, record.classes),
             metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
             steps=STEPS,

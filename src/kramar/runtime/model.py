@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -26,6 +27,26 @@ BATCH = 8
 PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Pixels | Photo
 P = TypeVar("P", bound=PhotoLike)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model file says of one photo.
+
+    Attributes:
+        probabilities: of the classes, float32 ``[C]``.
+        unknown: how unlike all that it learnt from the photo is; None where the file does not tell.
+        heat_map: a JPEG of where its likeliest class was seen; empty where nobody asked (`runtime.heat`).
+    """
+
+    probabilities: Scores
+    unknown: float | None = None
+    heat_map: bytes = b""
+
+    @staticmethod
+    def of(found: Sequence[Scores]) -> list[Answer]:
+        """An answer for each photo, of what the outputs `Model.asked` gave for all of them."""
+        return [Answer(one, *map(float, more)) for one, *more in zip(*found, strict=True)]
 
 
 class _Written(Record):
@@ -98,8 +119,30 @@ class Model:
         """Scores before temperature and softmax, float32 ``[N, C]``, for uint8 ``[N, S, S, 3]`` RGB images."""
         return self._session.run(images, ["logits"])[0]
 
-    def stream_scores(self, photos: Iterable[P]) -> Iterator[tuple[P, Scores | PhotoError]]:
-        """Each photo with its probabilities, float32 ``[C]``, or why it has none; in order, in constant memory."""
+    def outputs(self, images: Pixels, names: Sequence[str]) -> list[Scores]:
+        """The named outputs, float32 ``[N, ...]``, for uint8 ``[N, S, S, 3]`` RGB images."""
+        return self._session.run(images, names)
+
+    def has(self, output: str) -> bool:
+        """Whether the file gives this output."""
+        return output in self._session.outputs
+
+    @property
+    def asked(self) -> list[str]:
+        """The outputs that make an answer."""
+        return ["probabilities", *(name for name in ("unknown_score",) if self.has(name))]
+
+    def answers(self, images: Pixels) -> list[Answer]:
+        """An answer for each of uint8 ``[N, S, S, 3]`` RGB images."""
+        return Answer.of(self.outputs(images, self.asked))
+
+    def stream_of(
+        self, photos: Iterable[P], ask: Callable[[Pixels], Iterable[T]]
+    ) -> Iterator[tuple[P, T | PhotoError]]:
+        """Each photo with what ``ask`` makes of it, or why there is nothing; in order, in constant memory.
+
+        ``ask`` takes uint8 ``[N, S, S, 3]`` images and gives N results.
+        """
 
         def pixels(photo: P) -> tuple[P, Pixels | PhotoError]:
             try:
@@ -110,9 +153,13 @@ class Model:
         decoded = in_order(pixels, photos, threads=cores(), ahead=4 * BATCH)
         for batch in _batches(decoded):
             good = [found for _, found in batch if not isinstance(found, PhotoError)]
-            scores = iter(self.scores(np.stack(good))) if good else iter(())
+            results = iter(ask(np.stack(good)) if good else ())
             for photo, found in batch:
-                yield photo, found if isinstance(found, PhotoError) else next(scores)
+                yield photo, found if isinstance(found, PhotoError) else next(results)
+
+    def stream_scores(self, photos: Iterable[P]) -> Iterator[tuple[P, Scores | PhotoError]]:
+        """As `stream_of`: probabilities, float32 ``[C]``."""
+        return self.stream_of(photos, self.scores)
 
     def pixels(self, photo: PhotoLike) -> Pixels:
         """The model's input, uint8 ``[S, S, 3]``, for one photo. Raises PhotoError."""
@@ -127,18 +174,20 @@ class Model:
 
     def stream(self, photos: Iterable[PhotoLike], top: int = DEFAULT_TOP) -> Iterator[Prediction]:
         """A prediction for each photo, in order, in constant memory; unreadable ones carry ``error``."""
-        for photo, found in self.stream_scores(photos):
+        for photo, found in self.stream_of(photos, self.answers):
             name = _name(photo)
             if isinstance(found, PhotoError):
                 yield Prediction(image=name, error=str(found))
             else:
                 yield self.predict(name, found, top)
 
-    def predict(self, image: str, probabilities: Scores, top: int = DEFAULT_TOP) -> Prediction:
-        """The prediction that ``probabilities``, ``[C]``, amount to."""
+    def predict(self, image: str, answer: Answer, top: int = DEFAULT_TOP) -> Prediction:
+        """The prediction that an answer amounts to."""
+        probabilities = answer.probabilities
         best = np.argsort(-probabilities, kind="stable")[:top]
         first = self.card.classes[best[0]]
-        decided = None if self.rule is None else self.rule(probabilities[None])[0]
+        unknown = None if answer.unknown is None else np.array([answer.unknown])
+        decided = None if self.rule is None else self.rule(probabilities[None], unknown)[0]
         return Prediction(
             image=image,
             label=first.label,
@@ -146,6 +195,7 @@ class Model:
             category=first.category if decided is None else decided.category,
             decision="" if decided is None else decided.decision,
             set=[] if decided is None else [self.card.classes[i].label for i in decided.members],
+            unknown_score=answer.unknown,
             top=[Ranked(label=self.card.classes[i].label, probability=float(probabilities[i])) for i in best],
         )
 

@@ -9,14 +9,33 @@ import numpy as np
 import numpy.typing as npt
 
 from kramar.data.tree import Tree
-from kramar.records import AUTO, COARSE, REVIEW, ClassCard, Decisions
+from kramar.records import AUTO, COARSE, REVIEW, UNKNOWN, ClassCard, Decisions
 
 Floats = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What is done with answers, ``[N]`` each.
+
+    Attributes:
+        unknown: which show none of the classes.
+        auto: which of the others need no person.
+        coarse: of the rest, the place in the tree of the category that is sure enough; -1 where none is.
+    """
+
+    unknown: Bools
+    auto: Bools
+    coarse: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One photo: what is done, the category that is said of it, and the classes in its set, the likeliest first."""
+    """One photo: what is done, the category that is said of it, and the classes in its set, the likeliest first.
+
+    An unknown photo has no category.
+    """
 
     decision: str
     category: str
@@ -30,36 +49,42 @@ class Rule:
         self.decisions = decisions
         self.tree = Tree([one.category for one in classes])
 
-    def auto(self, probabilities: Floats) -> npt.NDArray[np.bool_]:
-        """Which answers need no person, ``[N]``, of probabilities ``[N, C]``."""
-        threshold = self.decisions.auto.threshold
-        if threshold is None:
-            return np.zeros(len(probabilities), bool)
-        return np.asarray(probabilities.max(axis=1) >= threshold)
+    def verdicts(self, probabilities: Floats, unknown: Floats | None = None) -> Verdicts:
+        """What is done with each answer, of probabilities ``[N, C]`` and unknown scores ``[N]``, if there are any."""
+        auto, coarse = self.decisions.auto.threshold, self.decisions.coarse.threshold
+        strange = self.unknown(unknown, len(probabilities))
+        sure = np.zeros(len(probabilities), bool) if auto is None else probabilities.max(axis=1) >= auto
+        backed = np.full(len(probabilities), -1, np.int64)
+        if coarse is not None:
+            backed = self.tree.backed(self.tree.sums(probabilities), coarse)
+        return Verdicts(strange, sure & ~strange, np.where(sure | strange, -1, backed))
 
-    def coarse(self, probabilities: Floats) -> npt.NDArray[np.int64]:
-        """Of the other answers, the category that is sure enough, ``[N]``; -1 where none is."""
-        threshold = self.decisions.coarse.threshold
-        if threshold is None:
-            return np.full(len(probabilities), -1, np.int64)
-        backed = self.tree.backed(self.tree.sums(probabilities), threshold)
-        return np.where(self.auto(probabilities), -1, backed)
+    def unknown(self, scores: Floats | None, photos: int) -> Bools:
+        """Which photos show none of the classes, ``[N]``; none where nothing tells."""
+        if scores is None or self.decisions.unknown_above is None:
+            return np.zeros(photos, bool)
+        return np.asarray(scores > self.decisions.unknown_above)
 
     def sets(self, probabilities: Floats) -> list[list[int]]:
         """The classes in each set, the likeliest first, which is always in it; none where there is no promise."""
-        if self.decisions.set_least is None:
+        least = self.decisions.set_least
+        if least is None:
             return [[] for _ in probabilities]
-        return members(probabilities, self.decisions.set_least)
+        own = self.decisions.set_least_by_class
+        return members(probabilities, np.array([least if one is None else one for one in own]) if own else least)
 
-    def __call__(self, probabilities: Floats) -> list[Decided]:
-        """What is done with each answer, of probabilities ``[N, C]``."""
-        top, sure, back = probabilities.argmax(axis=1), self.auto(probabilities), self.coarse(probabilities)
+    def __call__(self, probabilities: Floats, unknown: Floats | None = None) -> list[Decided]:
+        """As `verdicts`, photo by photo."""
+        done, top = self.verdicts(probabilities, unknown), probabilities.argmax(axis=1)
         found = []
         for place, inside in enumerate(self.sets(probabilities)):
-            category = self.tree.paths[top[place]]
-            decision = AUTO if sure[place] else REVIEW
-            if back[place] >= 0:
-                decision, category = COARSE, self.tree.categories[back[place]]
+            decision, category = REVIEW, self.tree.paths[top[place]]
+            if done.unknown[place]:
+                decision, category = UNKNOWN, ""
+            elif done.auto[place]:
+                decision = AUTO
+            elif done.coarse[place] >= 0:
+                decision, category = COARSE, self.tree.categories[done.coarse[place]]
             found.append(Decided(decision, category, inside))
         return found
 
