@@ -22,6 +22,7 @@ NAMES = (
     "climb",
     "distillation",
     "decisions",
+    "products",
     "twins",
     "labels",
     "audit",

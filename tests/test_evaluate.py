@@ -14,6 +14,7 @@ import pytest
 
 import kramar
 from kramar import DataError, InputError, Model, Run
+from kramar.cli.show import show_evaluation
 from products import put, put_folder
 from shell import kramar as command
 
@@ -199,3 +200,41 @@ def test_models_of_other_splits_are_not_compared_on_photos_that_one_learnt_from(
         kramar.evaluate([trained.path / "model.onnx", other.path / "model.onnx"], shop)
     with pytest.raises(InputError, match="expected at least one model file"):
         kramar.evaluate([], shop)
+
+
+def test_a_tree_and_products_have_figures_of_their_own(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories = {"Plate": "Round/Plate", "Box": "Edged/Box", "Tent": "Edged/Tent"}
+    with (tmp_path / "shop.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label", "category", "product"])
+        for label, category in categories.items():
+            # Two photos a product.
+            writer.writerows([shop / label / f"{n}.jpg", label, category, f"{label}-{n // 2}"] for n in range(20))
+    run = kramar.train(tmp_path / "shop.csv", tmp_path / "run", budget="60s", rungs="head")
+    tree, products = run.record.tree, run.record.products
+    assert tree is not None
+    assert products is not None
+    accuracy = run.metrics["test"].accuracy
+    assert [one.categories for one in tree.levels] == [2, 3]
+    assert tree.levels[1].accuracy == accuracy
+    assert tree.levels[0].accuracy.value >= accuracy.value
+    assert (products.photos, products.several, products.left_out) == (accuracy.n, accuracy.n // 2, 0)
+    assert products.metrics.accuracy.n == accuracy.n // 2
+    evaluation = kramar.evaluate(run.model, tmp_path / "shop.csv")
+    assert evaluation.tree == tree
+    assert evaluation.products is not None
+    assert evaluation.products.metrics.accuracy == products.metrics.accuracy
+    assert evaluation.products.metrics.log_loss.value == pytest.approx(products.metrics.log_loss.value, abs=2e-5)
+    show_evaluation(evaluation)
+    words = capsys.readouterr().out
+    assert f"level 1, of 2      {tree.levels[0].accuracy.value:6.1%}" in words
+    assert f"of {accuracy.n // 2}, each by all of its photos" in words
+    report = run.report.read_text(encoding="utf-8")
+    assert "Level by level" in report
+    assert "Product by product" in report
+    # A folder of class folders knows neither, but the model knows its tree.
+    plain = kramar.evaluate(run.model, shop)
+    assert plain.products is None
+    assert plain.tree is not None

@@ -137,6 +137,14 @@ def test_hostile_names_stay_text() -> None:
         ("no answer sure enough", "No answer is sure enough to promise that 98% of those without a person are right."),
         ("copies", "31 test photos also in training or validation, as a copy: accuracy is 80.0% with them, and 77.9%"),
         ("copies", "31 leak, 40 twin, 1 dark: listed in issues.parquet, and shown by kramar audit."),
+        ("a tree and products", "1.08 levels off on average (95% interval 1.05 to 1.11, n = 258)"),
+        ("a tree and products", "at random would be 1.51."),
+        ("a tree and products", "1298.0%96.9 to 98.7"),
+        ("a tree and products", "24074.2%"),
+        ("a tree and products", "400 products, 350 of them with several photos, 990 photos together. 1 product"),
+        ("a tree and products", "Metrictest, by product"),
+        ("a tree and products", "80.0% 75.8 to 83.6n = 400"),
+        ("a tree without mistakes", "still be right in one above it. Right answers at each level"),
         ("several rungs", "Rungs climbed, what each gave and cost"),
         ("several rungs", "tail not kept: no better than the rung before"),
         ("several rungs", "head kept: the first rung"),
@@ -155,6 +163,10 @@ def test_few_classes_have_no_top5_and_few_photos_no_thousand(right: int) -> None
     text = read(little(right)).text.lower()
     assert not re.search(r"top-5|five (best )?guesses|within five", text)
     assert "1,000" not in text
+
+
+def test_without_a_tree_and_products_neither_is_told() -> None:
+    assert not re.search(r"level by level|levels off|by product", read(shop(fruit(40))).text, re.IGNORECASE)
 
 
 def test_ten_classes_have_no_top5_and_eleven_do() -> None:

@@ -314,12 +314,52 @@ class Leakage(Record):
     without: Estimate | None
 
 
+class LevelScore(Record):
+    """One level of the category tree, the top is 1: how many categories the model has there, answers that are right."""
+
+    level: int
+    categories: int
+    accuracy: Estimate
+
+
+class TreeScores(Record):
+    """What answers are worth at each level of the category tree, and how far off mistakes are.
+
+    Attributes:
+        levels: from the top to the classes themselves.
+        distance: of mistakes, on average: levels from truth or answer up to the category that holds both; ``n`` counts
+            the mistakes. None without any.
+        chance_distance: the same of answers that are drawn from all other classes.
+    """
+
+    levels: list[LevelScore]
+    distance: Estimate | None
+    chance_distance: float | None
+
+
+class ProductScores(Record):
+    """What one answer a product, by all of its scored photos, is worth.
+
+    Attributes:
+        metrics: as of photos, but a product counts once, and ``n`` counts products.
+        photos: how many the products have together; ``several``, how many of the products have more than one.
+        left_out: products whose photos carry different labels, so that none is the right answer.
+    """
+
+    metrics: Metrics
+    photos: int
+    several: int
+    left_out: int
+
+
 class RunRecord(Record):
     """``run.json``: every figure that the report shows.
 
     ``decisions`` are measured on test photos; null without any. ``uncalibrated_error`` is what the calibration error of
     the part that ``calibration`` shows would be without the temperature. ``issues`` counts what the photos were found to
-    have wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere.
+    have wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere. ``tree`` and
+    ``products`` are of the photos that ``classes`` are scored on; null where there is no tree, or no product with
+    several photos.
     """
 
     kramar: str
@@ -346,6 +386,8 @@ class RunRecord(Record):
     decisions: DecisionScores | None = None
     issues: dict[str, int] = Field(default_factory=dict)
     leakage: Leakage | None = None
+    tree: TreeScores | None = None
+    products: ProductScores | None = None
     peak_memory_bytes: int
 
 

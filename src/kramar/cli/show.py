@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kramar.jobs.decide import Decision
     from kramar.jobs.evaluate import Evaluation, Evaluations
     from kramar.jobs.run import Run
-    from kramar.records import DecisionScores, Prediction
+    from kramar.records import DecisionScores, Estimate, Prediction
 
 
 def show_run(done: Run) -> None:
@@ -55,13 +55,27 @@ def show_evaluation(evaluation: Evaluation) -> None:
         if name == "log_loss":
             print(f"  {title:<18} {estimate.value:.4f}  ({estimate.low:.4f} to {estimate.high:.4f})")
         else:
-            print(f"  {title:<18} {estimate.value:6.1%}  ({estimate.low:.1%} to {estimate.high:.1%})")
+            print(_share(title, estimate))
+    if tree := evaluation.tree:
+        for one in tree.levels[:-1]:  # the last are the classes, whose accuracy is said
+            print(_share(f"level {one.level}, of {one.categories:,}", one.accuracy))
+        if gap := tree.distance:
+            figures = f"{gap.value:6.2f}  ({gap.low:.2f} to {gap.high:.2f})"
+            print(f"  {'distance':<18} {figures} levels, of mistakes; {tree.chance_distance:.2f} by chance")
+    if products := evaluation.products:
+        apart = f"; {products.left_out:,} left out, of several labels" if products.left_out else ""
+        accuracy = products.metrics.accuracy
+        print(f"{_share('products', accuracy)} of {accuracy.n:,}, each by all of its photos{apart}")
     if evaluation.decisions:
         _show_decisions(evaluation.decisions)
     for confusion in evaluation.confusions[:5]:
         print(f"  {confusion.count} of {confusion.of} {confusion.truth!r} called {confusion.predicted!r}")
     if left_out := {kind: count for kind, count in evaluation.left_out.items() if count}:
         print("  left out: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+
+
+def _share(title: str, share: Estimate) -> str:
+    return f"  {title:<18} {share.value:6.1%}  ({share.low:.1%} to {share.high:.1%})"
 
 
 def show_evaluations(evaluations: Evaluations) -> None:

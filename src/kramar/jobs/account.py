@@ -20,7 +20,9 @@ from kramar.decisions.calibration import error_without
 from kramar.errors import PhotoError
 from kramar.evaluation import breakdown, paired
 from kramar.evaluation.leakage import leakage
+from kramar.evaluation.levels import levels
 from kramar.evaluation.metrics import Scored, calibration_bins
+from kramar.evaluation.products import products
 from kramar.exporting import onnx_file
 from kramar.files import sha256
 from kramar.jobs.gather import Gathered, categories
@@ -94,6 +96,7 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
     head = outcome.climbed[0].head
     assert head is not None, "the first rung is the head"
     images = [entry.image for entry in outcome.material.parts[outcome.shown]]
+    names = [entry.product for entry in outcome.material.parts[outcome.shown]]
     return RunRecord(
         kramar=__version__,
         command=command(source, config, run.path),
@@ -144,6 +147,8 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
         decisions=outcome.decisions,
         issues=dict(Counter(issue.kind for issue in gathered.issues)),
         leakage=_leakage(gathered, outcome),
+        tree=levels(scored, categories(outcome.entries)) if scored else None,
+        products=products(scored, names, config.seed) if scored else None,
         seconds=seconds(run),
         peak_memory_bytes=machine.peak_memory(),
     )

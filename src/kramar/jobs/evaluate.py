@@ -13,7 +13,9 @@ from kramar.decisions.calibration import error_without
 from kramar.errors import InputError
 from kramar.evaluation import breakdown, paired
 from kramar.evaluation.decided import decided
+from kramar.evaluation.levels import levels
 from kramar.evaluation.metrics import calibration_bins, score
+from kramar.evaluation.products import products
 from kramar.jobs.labelled import Labelled, labelled
 from kramar.progress import Progress, Silent
 from kramar.records import (
@@ -25,7 +27,9 @@ from kramar.records import (
     LeftOut,
     Metrics,
     Mistake,
+    ProductScores,
     Record,
+    TreeScores,
 )
 from kramar.runtime.model import Model
 
@@ -37,6 +41,8 @@ class Evaluation(Record):
         split: the part that was scored, or ``all``.
         decisions: how the decisions of the model file did; None where it carries none.
         uncalibrated_error: what the calibration error would be without the model's temperature.
+        tree: scores at each level of the model's category tree; None where its classes stand side by side.
+        products: scores of one answer a product; None where none of the products has several photos.
         warnings: what the user should know, such as labels that the model does not have.
     """
 
@@ -46,6 +52,8 @@ class Evaluation(Record):
     photos: int
     metrics: Metrics
     decisions: DecisionScores | None = None
+    tree: TreeScores | None = None
+    products: ProductScores | None = None
     classes: list[ClassScore]
     confusions: list[Confusion]
     mistakes: list[Mistake]
@@ -163,6 +171,7 @@ def evaluate(
 def _evaluation(opened: Model, found: Labelled, source: Path, seed: int) -> Evaluation:
     scored, read = found.scored, found.entries
     counts = {label: {found.part: n} for label, n in sorted(Counter(scored.labels).items())}
+    categories = {entry.label: entry.category for entry in read}
     return Evaluation(
         model=str(opened.path),
         data=str(source),
@@ -170,7 +179,10 @@ def _evaluation(opened: Model, found: Labelled, source: Path, seed: int) -> Eval
         photos=len(read),
         metrics=score(scored, seed),
         decisions=decided(scored, opened.rule) if opened.rule else None,
-        classes=breakdown.by_class(scored, counts, {entry.label: entry.category for entry in read}),
+        # Of the classes that it knows, the model's own tree.
+        tree=levels(scored, categories | {one.label: one.category for one in opened.card.classes}),
+        products=products(scored, [entry.product for entry in read], seed),
+        classes=breakdown.by_class(scored, counts, categories),
         confusions=breakdown.confusions(scored),
         mistakes=breakdown.mistakes(scored, [entry.image for entry in read]),
         calibration=calibration_bins(scored),
