@@ -168,7 +168,7 @@ def calibrated(population: Scored, model: Model) -> None:
         bool(np.mean(errors) <= 0.03),
     )
     print(
-        f"      draws {low:.1%} to {high:.1%}; by the run's own temperature {error(population):.1%}, without any {raw:.1%}"
+        f"      draws {low:.1%} to {high:.1%}; by the run's temperature {error(population):.1%}, without any {raw:.1%}"
     )
     for coverage, found in held.items():
         share, size = np.mean(found, axis=0)

@@ -1,8 +1,8 @@
 """How well photos of unknown things are told: ``python -m benchmarks.unknowns [--development] [kramar's options]``.
 
 15 of Grocery's classes are left out, five times; a model is trained without them, and the score of photos of the other
-classes is compared with that of theirs. ``--development`` reads no test photo: stand-ins (benchmarks/development.py) and
-the official validation photos are known, and all photos of the classes left out are unknown.
+classes is compared with that of theirs. ``--development`` reads no test photo: stand-ins (benchmarks/development.py)
+are known, and all photos of the classes left out are unknown.
 """
 
 from __future__ import annotations

@@ -356,7 +356,7 @@ class RunRecord(Record):
     """``run.json``: every figure that the report shows.
 
     ``decisions`` are measured on test photos; null without any. ``uncalibrated_error`` is what the calibration error of
-    the part that ``calibration`` shows would be without the temperature. ``issues`` counts what the photos were found to
+    the part that ``calibration`` shows would be without a temperature. ``issues`` counts what the photos were found to
     have wrong with them, by kind; ``leakage`` is null where no test photo has a copy elsewhere. ``tree`` and
     ``products`` are of the photos that ``classes`` are scored on; null where there is no tree, or no product with
     several photos.

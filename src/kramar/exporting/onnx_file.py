@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -150,36 +151,43 @@ def describe(path: Path, card: ModelCard, target: Path, familiar: Familiar | Non
     stored = next(one for one in model.graph.initializer if one.name == "temperature")
     stored.CopyFrom(numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"))
     if familiar is not None:
-        _tell_unknown(model.graph, familiar)
+        _tell_unknown(model.graph, familiar, card.temperature)
     helper.set_model_props(model, {"kramar": card.model_dump_json()})
     onnx.checker.check_model(model)
     with replacing(target) as temporary:
         onnx.save(model, temporary)
 
 
-def _tell_unknown(graph: Any, familiar: Familiar) -> None:
+def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
+    """`Familiar`'s formula as nodes; the temperature is the one it was fitted with, whatever the file's becomes."""
     stored = {
-        "directions": familiar.directions,
-        "offset": familiar.offset,
-        "spread": familiar.spread,
-        "centres": familiar.centres,
-        "squares": familiar.squares,
+        **{field.name: getattr(familiar, field.name) for field in fields(familiar)},
+        "temperature": np.array(temperature, np.float32),
+        "one": np.array(1, np.float32),
         "axis": np.array([1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"unknown.{name}") for name, value in stored.items())
+    summed = {"keepdims": 0}
     steps = [
-        ("Cast", ["directions"], "whole_directions", {"to": TensorProto.FLOAT}),
-        ("Cast", ["centres"], "whole_centres", {"to": TensorProto.FLOAT}),
-        ("MatMul", ["embedding", "whole_directions"], "turned", {}),
-        ("Add", ["turned", "offset"], "place", {}),
-        ("MatMul", ["place", "whole_centres"], "towards", {}),
-        ("Add", ["towards", "squares"], "distances", {}),
-        ("ReduceMin", ["distances", "axis"], "nearest", {"keepdims": 0}),
-        ("Mul", ["place", "place"], "squared", {}),
+        ("Sub", ["embedding", "centre"], "centred", {}),
+        ("Mul", ["centred", "scale"], "x", {}),
+        ("ReduceSumSquare", ["x", "axis"], "length", summed),
+        ("Cast", ["directions"], "basis", {"to": TensorProto.FLOAT}),
+        ("MatMul", ["x", "basis"], "z", {}),
+        ("Mul", ["z", "z"], "squared", {}),
         ("MatMul", ["squared", "spread"], "common", {}),
-        ("Add", ["common", "nearest"], "unknown_score", {}),
+        ("MatMul", ["z", "centres"], "towards", {}),
+        ("Add", ["towards", "squares"], "classes", {}),
+        ("ReduceMin", ["classes", "axis"], "nearest", summed),
+        ("Add", ["length", "common"], "all", {}),
+        ("Add", ["all", "nearest"], "distance", {}),
+        ("Div", ["logits", "temperature"], "tempered", {}),
+        ("Softmax", ["tempered"], "said", {"axis": 1}),
+        ("ReduceMax", ["said", "axis"], "confidence", summed),
+        ("Sub", ["one", "confidence"], "doubt", {}),
+        ("Add", ["doubt", "distance"], "unknown_score", {}),
     ]
-    own = {"embedding", "unknown_score"}
+    own = {"embedding", "logits", "unknown_score"}
     for kind, takes, gives, options in steps:
         names = [name if name in own else f"unknown.{name}" for name in (*takes, gives)]
         graph.node.append(helper.make_node(kind, names[:-1], names[-1:], f"unknown.{gives}.node", **options))

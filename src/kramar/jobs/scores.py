@@ -45,7 +45,7 @@ def scored(
         if one.key == HeadRung.key:
             embeddings = parts[part].embeddings
             scores = probabilities(onnx_file.read_head(path)(embeddings), one.temperature)
-            unknown = familiar(embeddings) if familiar else None
+            unknown = familiar(embeddings, scores.max(axis=1)) if familiar else None
         elif part == "val" and familiar is None:
             scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
         else:

@@ -53,6 +53,8 @@ _FINISH_SECONDS = 4.0
 _LEAST_SECONDS = 20.0
 # Training photos that tell what is known, at most, and the share of the budget that they may take.
 _SHOWN, _SHOWN_SHARE = 3000, 0.05
+# Validation photos that give the weight of distances.
+_HELD = 300
 # The share of the bare model's rate at which a model file scores photos that are decoded beside it.
 _SCORING = 0.8
 
@@ -153,16 +155,17 @@ class Training:
 
     def _familiar(self, chosen: Climbed, material: Material, parts: Mapping[str, Part]) -> Familiar | None:
         """What tells unknown photos, by training photos; None where the model file has no room for it."""
-        path = self._run.path / "models" / f"{chosen.key}.onnx"
         if chosen.key == HeadRung.key:
-            embeddings, truth = parts["train"].embeddings, parts["train"].truth
+            embeddings, truth, held = parts["train"].embeddings, parts["train"].truth, parts["val"].embeddings
         else:
-            shown = self._shown(material.parts["train"])
-            (embeddings,) = outputs(Model(path), ["embedding"], shown, self._run)
+            model = Model(self._run.path / "models" / f"{chosen.key}.onnx")
+            shown, val = self._shown(material.parts["train"]), some(material.parts["val"], _HELD)
+            (found,) = outputs(model, ["embedding"], [*shown, *val], self._run)
+            embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
         room = np.inf if self._limits.size is None else self._limits.size - chosen.bytes - CARD_ROOM
         rank = unknowns.rank(embeddings.shape[1], len(material.classes), room)
-        return unknowns.fit(embeddings, truth, rank) if rank else None
+        return unknowns.fit(embeddings, truth, rank, held if len(held) > 1 else embeddings) if rank else None
 
     def _shown(self, train: list[Entry]) -> list[Entry]:
         """The training photos that tell what is known: as many as a twentieth of the budget has time for."""
