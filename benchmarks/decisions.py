@@ -146,7 +146,8 @@ def back_off(population: Scored, rule: Rule) -> tuple[float, float, float]:
 def calibrated(population: Scored, model: Model) -> None:
     """Calibration error before and after the temperature of each draw, and how often sets hold the truth."""
     generator = np.random.default_rng(0)
-    errors, held = [], {coverage: [] for coverage in SETS}
+    errors: list[float] = []
+    held: dict[float, list[tuple[float, float]]] = {coverage: [] for coverage in SETS}
     for _ in range(DRAWS):
         sample = drawn(population, generator)
         factor = fitting.stretch(sample, 0)
@@ -157,8 +158,8 @@ def calibrated(population: Scored, model: Model) -> None:
             least = sets.least(sample.probabilities[known], sample.truth[known], coverage)
             assert least is not None
             inside = members(again.probabilities, least)
-            found = [int(truth) in one for truth, one in zip(again.truth, inside, strict=True)]
-            held[coverage].append((np.mean(found), np.mean([len(one) for one in inside])))
+            right = [int(truth) in one for truth, one in zip(again.truth, inside, strict=True)]
+            held[coverage].append((float(np.mean(right)), float(np.mean([len(one) for one in inside]))))
     raw = error(stretched(population, 1 / model.card.temperature))
     low, high = np.quantile(errors, (0.025, 0.975))
     bar(

@@ -168,7 +168,7 @@ def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"unknown.{name}") for name, value in stored.items())
     summed = {"keepdims": 0}
-    steps = [
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Sub", ["embedding", "centre"], "centred", {}),
         ("Mul", ["centred", "scale"], "x", {}),
         ("ReduceSumSquare", ["x", "axis"], "length", summed),

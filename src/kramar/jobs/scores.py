@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from kramar.data.manifest import Entry
 from kramar.decisions.calibration import probabilities
@@ -41,6 +42,7 @@ def scored(
         entries = material.parts[part]
         if not entries:
             continue
+        scores: npt.NDArray[np.floating]
         unknown = None
         if one.key == HeadRung.key:
             embeddings = parts[part].embeddings

@@ -46,7 +46,9 @@ class Answer:
     @staticmethod
     def of(found: Sequence[Scores]) -> list[Answer]:
         """An answer for each photo, of what the outputs `Model.asked` gave for all of them."""
-        return [Answer(one, *map(float, more)) for one, *more in zip(*found, strict=True)]
+        probabilities, *unknown = found
+        scores = unknown[0].tolist() if unknown else [None] * len(probabilities)
+        return [Answer(one, score) for one, score in zip(probabilities, scores, strict=True)]
 
 
 class _Written(Record):
