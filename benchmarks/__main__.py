@@ -22,6 +22,7 @@ NAMES = (
     "climb",
     "distillation",
     "decisions",
+    "unknowns",
     "products",
     "twins",
     "labels",

@@ -67,9 +67,9 @@ def test_run_json_has_the_stable_keys(trained: Run) -> None:
     assert record["verification"]["label_differences"] == 0
     rung = record["ladder"][0]
     assert (rung["rung"], rung["kept"]) == ("head", True)
-    # The kept file has the test metrics in its card, the rung's own has not.
+    # The kept file has the test metrics in its card and tells unknown photos, the rung's own does not.
     assert rung["bytes"] == (trained.path / "models" / "head.onnx").stat().st_size
-    assert 0 < model["bytes"] - rung["bytes"] < CARD_ROOM
+    assert 0 < model["bytes"] - rung["bytes"] < CARD_ROOM + 260_000
     assert rung["val_accuracy"] == record["metrics"]["val"]["accuracy"]
     assert rung["why"]
 
@@ -111,12 +111,12 @@ def test_manifest_and_plan_tell_the_same(trained: Run) -> None:
     assert row["hash"] == hashlib.sha256(photo.read_bytes()).hexdigest()
 
 
-def test_model_file_is_as_documented(trained: Run) -> None:
+def test_model_file_is_as_documented(trained: Run, shop: Path) -> None:
     session = onnxruntime.InferenceSession(trained.path / "model.onnx")
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["N", 224, 224, 3])
     assert [(out.name, out.type) for out in session.get_outputs()] == [
-        (name, "tensor(float)") for name in ("probabilities", "logits", "embedding", "feature_map")
+        (name, "tensor(float)") for name in ("probabilities", "logits", "embedding", "unknown_score", "feature_map")
     ]
     card = json.loads(session.get_modelmeta().custom_metadata_map["kramar"])
     assert card["schema_version"] == 1
@@ -128,10 +128,25 @@ def test_model_file_is_as_documented(trained: Run) -> None:
     assert card["metrics"] == json.loads(trained.record.model_dump_json())["metrics"]
     assert (card["weights_licence"], card["rung"]) == ("Apache-2.0", "head")
     images = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
-    probabilities, logits, embedding, feature_map = session.run(None, {"images": images})
+    probabilities, logits, embedding, unknown, feature_map = session.run(None, {"images": images})
+    assert unknown.shape == (3,)
+    # Noise is none of the shop's things.
+    assert unknown.min() > max(one.unknown_score or 0 for one in kramar.classify(trained.path / "model.onnx", shop))
     np.testing.assert_allclose(embedding, feature_map.mean((2, 3)), atol=1e-5)
     expected = np.exp(logits / card["temperature"])
     np.testing.assert_allclose(probabilities, expected / expected.sum(1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize(("room", "tells"), [(100, False), (60_000, True)])
+def test_what_tells_unknown_photos_takes_the_room_that_is_left(
+    trained: Run, shop: Path, tmp_path: Path, room: int, tells: bool
+) -> None:
+    limit = trained.record.ladder[0].bytes + CARD_ROOM + room
+    run = train(shop, tmp_path / "run", rungs="head", max_size=limit)
+    assert (run.path / "model.onnx").stat().st_size <= limit
+    assert run.model.has("unknown_score") is tells
+    (answer,) = run.model.classify([shop / "Box" / "1.jpg"])
+    assert (answer.unknown_score is not None) is tells
 
 
 # The same again, and other things in its place

@@ -68,6 +68,8 @@ def logits_of(calibrated: Floats) -> npt.NDArray[np.float64]:
 
 def stretched(scored: Scored, factor: float) -> Scored:
     """Calibrated answers as they would be at ``factor`` times their temperature."""
+    if factor == 1:
+        return scored
     return replace(scored, probabilities=probabilities(logits_of(scored.probabilities), factor))
 
 

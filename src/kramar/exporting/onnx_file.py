@@ -198,6 +198,7 @@ def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
 
 
 def parameters(path: Path) -> int:
-    """Numbers in the model file's weights."""
+    """Numbers in the model file's weights; what tells unknown photos beside them is none."""
+    stored = onnx.load(path).graph.initializer
     # Scalars such as the temperature are arithmetic, not weights.
-    return sum(int(np.prod(t.dims)) for t in onnx.load(path).graph.initializer if len(t.dims))
+    return sum(int(np.prod(t.dims)) for t in stored if len(t.dims) and not t.name.startswith("unknown."))
