@@ -132,11 +132,10 @@ def tell(name: str, seed: int) -> None:
 
 def catalogue() -> None:
     """What is taken for copies among thumbnails of clothes that all lie alike, and how much that stand out."""
-    source = FASHION if FASHION.is_file() else None
-    if source is None:
+    if not FASHION.is_file():
         print("      fashion: run make demo first, which makes its table")
         return
-    entries = hash_photos(list_photos(source, {}), Silent())[0]
+    entries = hash_photos(list_photos(FASHION, {}), Silent())[0]
     seen, _ = glances.of(entries, Silent())
     first, second, mirrored = twins.likely(seen)
     by_themselves = int(twins.compared(seen, first, second, mirrored).twins.sum())

@@ -127,6 +127,24 @@ def test_photos_that_it_has_not_seen_calibrate_it(
     assert found.coverage == done.decisions.coverage
 
 
+def test_photos_of_a_product_that_is_learnt_from_show_nothing(tmp_path: Path) -> None:
+    shop = put_folder(tmp_path / "photos", 12)
+    table = tmp_path / "shop.csv"
+    rows = ["image,label,product,split"]
+    for photo in sorted(shop.rglob("*.jpg")):
+        number = int(photo.stem)
+        # The table cuts the product of the first test photo of each class.
+        product = f"{photo.parent.name}-{0 if number in (0, 6) else number}"
+        part = "train" if number < 6 else "test" if number < 10 else "val"
+        rows.append(f"{photo},{photo.parent.name},{product},{part}")
+    table.write_text("\n".join(rows), encoding="utf-8")
+    run = kramar.train(table, tmp_path / "run", rungs="head", skip_audit=True)
+    told = Told()
+    done = kramar.decide(run.path / "model.onnx", table, split="test", precision=0.3, progress=told)
+    assert (done.photos, done.decisions.coverage.n) == (9, 9)
+    assert "Decided by the 9 of them of which no copy or product was learnt from" in told.said
+
+
 def test_in_words_and_in_json(model: Path, unseen: Path) -> None:
     words = command("decide", model, unseen, "--precision", "0.5")
     assert words.returncode == 0

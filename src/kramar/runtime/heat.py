@@ -16,7 +16,7 @@ from PIL import Image
 from kramar.data.pixels import Pixels
 from kramar.errors import ModelFileError
 from kramar.runtime.model import Answer, Model
-from kramar.runtime.session import Scores
+from kramar.runtime.session import Scores, inference
 
 Heat = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
@@ -46,7 +46,7 @@ class HeatMaps:
         from onnx.utils import Extractor
 
         head = Extractor(onnx.load(self._model.path)).extract_model(["embedding"], ["logits"])
-        return ort.InferenceSession(head.SerializeToString(), providers=["CPUExecutionProvider"])
+        return inference(head.SerializeToString())
 
     def explained(self, images: Pixels) -> Iterator[Answer]:
         """An answer for each of uint8 ``[N, S, S, 3]`` RGB images, with its heat map."""

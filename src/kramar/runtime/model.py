@@ -132,7 +132,7 @@ class Model:
     @property
     def asked(self) -> list[str]:
         """The outputs that make an answer."""
-        return ["probabilities", *(name for name in ("unknown_score",) if self.has(name))]
+        return ["probabilities", "unknown_score"] if self.has("unknown_score") else ["probabilities"]
 
     def answers(self, images: Pixels) -> list[Answer]:
         """An answer for each of uint8 ``[N, S, S, 3]`` RGB images."""

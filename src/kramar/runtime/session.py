@@ -25,14 +25,9 @@ class OnnxSession:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         """Open ``path``. Raises ModelFileError where it is missing or not an ONNX model."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
-        options.log_severity_level = 3
-        # A spinning pool would take the cores that decode the next photos.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = _openable(path)
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = inference(content, threads)
         # ONNX Runtime's exceptions share no base class of their own.
         except Exception as error:
             raise ModelFileError(
@@ -59,6 +54,16 @@ class OnnxSession:
         """The named outputs, float32 ``[N, ...]``, for uint8 ``[N, S, S, 3]`` images."""
         results: list[Scores] = self._session.run(list(outputs), {"images": images})
         return results
+
+
+def inference(model: Path | bytes, threads: int | None = None) -> ort.InferenceSession:
+    """A session on the CPU, on ``threads`` threads (default: all cores)."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.log_severity_level = 3
+    # A spinning pool would take the cores that decode the next photos.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def any_photo(size: int) -> Pixels:
