@@ -21,7 +21,7 @@ RANK, _FEWEST, _OVERHEAD = 64, 8, 3000
 # How much of the mean variance the least one is taken for, of embeddings' numbers and of directions.
 _LEAST_SPREAD, _LEAST_VARIANCE = 0.05, 0.03
 # What a standard deviation of the distance weighs beside a probability.
-_WEIGHT = 0.125
+_WEIGHT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ def fit(embeddings: Floats, truth: Indices, directions: int, held: Floats) -> Fa
 
     Distances of photos that were not learnt from, ``held`` ``[M, D]``, give the weight of distances.
     """
+    from scipy.linalg import eigh  # of the ``train`` extra, which the base does without
+
     centre = embeddings.mean(axis=0, dtype=np.float64)
     classes = np.unique(truth)
     means = np.stack([embeddings[truth == one].mean(axis=0) - centre for one in classes])
@@ -77,7 +79,7 @@ def fit(embeddings: Floats, truth: Indices, directions: int, held: Floats) -> Fa
     # The directions in which photos of all classes spread, turned so that photos of one class spread along them.
     own = means[np.searchsorted(classes, truth)]
     spread = covariance + own.T @ own / len(own)
-    basis = np.linalg.eigh(spread)[1][:, ::-1][:, :directions]
+    basis = eigh(spread, subset_by_index=[len(spread) - directions, len(spread) - 1])[1][:, ::-1]
     variances, turned = np.linalg.eigh(basis.T @ covariance @ basis)
     basis = basis @ turned
     width, total = len(basis), float(np.trace(covariance))
