@@ -281,7 +281,7 @@ def test_parquet_holds_the_same(model: Model, odd: Path, tmp_path: Path) -> None
 def test_parquet_of_more_rows_than_are_kept_waiting(
     model: Model, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kramar.jobs.classify._PARQUET_ROWS", 7)
+    monkeypatch.setattr("kramar.jobs.prediction_files._PARQUET_ROWS", 7)
     names = images(kramar.classify(model, shop, out=tmp_path / "out.parquet"))
     assert pq.read_table(tmp_path / "out.parquet")["image"].to_pylist() == names
     assert len(names) == 60
@@ -369,3 +369,47 @@ def test_photos_are_opened_only_a_little_ahead(model: Model, shop: Path, monkeyp
     assert len(opened) <= 64
     assert len(list(predictions)) == 179
     assert len(opened) == 180
+
+
+# Products
+
+
+def test_a_product_is_one_row_by_all_of_its_photos(model: Model, shop: Path, tmp_path: Path) -> None:
+    names = [str(shop / "Tent" / "1.jpg"), str(shop / "Box" / "1.jpg"), str(shop / "Tent" / "2.jpg")]
+    (tmp_path / "cut.jpg").write_bytes(encoded("Tent", 1)[:200])
+    lines = [f"{names[0]},tent", f"{names[1]},", "cut.jpg,tent", "none.jpg,gone", f"{names[2]},tent", f"{names[1]},"]
+    table = tmp_path / "goods.csv"
+    table.write_text("\n".join(["image,product", *lines]), encoding="utf-8")
+    told = Told()
+    found = list(kramar.classify(model, table, products=True, out=tmp_path / "out.csv", progress=told))
+    assert [one.image for one in found] == ["tent", names[1], "gone", names[1]]
+    assert told.stages == [["Classifying products", 4, 4]]
+    (said,) = told.said
+    assert said.startswith("Warning: product 'tent': 'cut.jpg' is left out: ")
+    assert "no file 'none.jpg'" in found[2].error
+    alone = model.classify([names[0], names[2], names[1]])
+    assert found[1].model_dump(exclude={"image"}) == alone[2].model_dump(exclude={"image"})
+    # The geometric mean of two photos' probabilities, by hand.
+    each = [{one.label: one.probability for one in photo.top} for photo in model.classify([names[0], names[2]], top=99)]
+    means = {label: (each[0][label] * each[1][label]) ** 0.5 for label in each[0]}
+    assert found[0].label == max(means, key=means.__getitem__)
+    assert found[0].probability == pytest.approx(means[found[0].label] / sum(means.values()), abs=1e-4)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert [row["image"] for row in rows] == ["tent", names[1], "gone", names[1]]
+    with pytest.raises(DataError, match="1 of 4 products could not be read"):
+        list(kramar.classify(model, table, products=True, strict=True))
+
+
+def test_products_need_a_table_that_names_them(model: Model, shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--products: expected a table with a column product, found"):
+        kramar.classify(model, shop, products=True)
+    table = tmp_path / "goods.csv"
+    table.write_text(f"image,item\n{shop / 'Tent' / '1.jpg'},7\n", encoding="utf-8")
+    with pytest.raises(DataError, match="expected the column 'product', found 'image', 'item'"):
+        kramar.classify(model, table, products=True)
+    (found,) = kramar.classify(model, table, products=True, columns={"product": "item"})
+    assert found.image == "7"
+    with pytest.raises(InputError, match="leave --products away, or --explain"):
+        kramar.classify(model, table, products=True, columns={"product": "item"}, explain=tmp_path / "heat")

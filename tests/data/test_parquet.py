@@ -79,7 +79,7 @@ def test_plain_binary_and_numbers_without_names(tmp_path: Path) -> None:
     ]
     assert [row.photo.read() for row in listing.rows] == [b"a", b"b"]
     assert [out.kind for out in listing.left_out] == ["no_image"]
-    assert [name for name, _ in list_images(path, {"image": "img"})[0]][:2] == [
+    assert [name for name, *_ in list_images(path, {"image": "img"})[0]][:2] == [
         "shop.parquet#0",
         "shop.parquet#1",
     ]

@@ -206,10 +206,10 @@ def test_images_need_no_labels(shop: Path) -> None:
     path = table(shop, "photo;price\n1.jpg;1\n;2\nnone.jpg;3\n2.jpg\n")
     images, warnings = list_images(path, {"image": "photo"})
     assert warnings == []
-    assert [name for name, _ in images] == ["1.jpg", "products.csv", "none.jpg", "products.csv"]
+    assert [name for name, *_ in images] == ["1.jpg", "products.csv", "none.jpg", "products.csv"]
     assert images[0][1].read() == b"1.jpg"
     kinds = []
-    for _, photo in images[1:]:
+    for _, photo, _ in images[1:]:
         with pytest.raises(PhotoError) as caught:
             photo.read()
         kinds.append(caught.value.kind)

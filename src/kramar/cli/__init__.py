@@ -285,6 +285,9 @@ def classify(
     explain: Annotated[
         Path | None, typer.Option(help="A folder for heat maps: where in each photo its label was seen.")
     ] = None,
+    products: Annotated[
+        bool, typer.Option("--products", help="One row for each product of a table, by all of its photos.")
+    ] = False,
     top: Annotated[str, typer.Option(metavar=WHOLE, help="How many of the most probable labels to list (JSON).")] = str(
         DEFAULT_TOP
     ),
@@ -307,16 +310,18 @@ def classify(
             photos,
             out=out,
             explain=explain,
+            products=products,
             top=whole_number(top, "--top", 1),
             columns=parse_columns(columns),
             strict=strict,
             progress=progress,
         )
         done, bad = show(predictions)
+    what = "products" if products else "photos"
     if out is not None:
-        print(f"{done:,} photos to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
+        print(f"{done:,} {what} to {out}" + (f", {bad:,} of them with an error" if bad else ""), file=sys.stderr)
     if done and bad == done:
-        raise DataError(f"none of the {done:,} photos could be read: their rows say why; check the paths")
+        raise DataError(f"none of the {done:,} {what} could be read: their rows say why; check the paths")
 
 
 app.command()(benchmark)

@@ -63,17 +63,25 @@ def list_table(path: Path, columns: Mapping[str, str]) -> Listing:
     return Listing(rows, left_out, warnings, "" if without_split else "table")
 
 
-def list_images(path: Path, columns: Mapping[str, str]) -> tuple[list[tuple[str, Photo]], list[str]]:
-    """The image column of a table, labels or not: each row's name and photo, in its order; and warnings.
+def list_images(
+    path: Path, columns: Mapping[str, str], *, products: bool = False
+) -> tuple[list[tuple[str, Photo, str]], list[str]]:
+    """The image column of a table, labels or not: each row's name, photo and product, in its order; and warnings.
 
-    A row in which no photo can be found has a ``NoPhoto``. Raises as ``list_table``, where there are no
-    rows at all too.
+    A row in which no photo can be found has a ``NoPhoto``. ``products`` asks for a column of them; without, no row
+    has one. Raises as ``list_table``, where there are no rows at all too.
     """
-    images: list[tuple[str, Photo]] = []
+    images: list[tuple[str, Photo, str]] = []
     warnings: list[str] = []
-    for where, fields in _records(path, columns, ("image",), warnings):
+    for where, fields in _records(path, columns, ("image", "product") if products else ("image",), warnings):
         image, photo = _photo(path, columns, where, fields)
-        images.append((image, photo))
+        product = ""
+        if products and not isinstance(fields, str):
+            try:
+                product = _text("product", fields.get("product"))
+            except _CellError as error:
+                photo = NoPhoto("bad_row", f"{where}: {error}")
+        images.append((image, photo, product))
     if not images:
         raise DataError(f"{path}: expected rows with a photo, found no row")
     return images, warnings

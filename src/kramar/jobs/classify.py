@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+
+import numpy as np
 
 from kramar.config import DEFAULT_TOP, whole_number
 from kramar.data.folders import search
@@ -18,25 +18,26 @@ from kramar.data.listing import HIDDEN, NoPhoto, Photo, PhotoFile
 from kramar.data.pixels import Pixels
 from kramar.data.tables import SUFFIXES as TABLE_SUFFIXES
 from kramar.data.tables import list_images
-from kramar.errors import DataError, InputError, MissingExtra
+from kramar.errors import DataError, InputError, PhotoError
+from kramar.evaluation.products import pooled
 from kramar.files import make_folder, replacing
+from kramar.jobs.prediction_files import Write, nowhere, prediction_file
 from kramar.progress import Progress, Silent
 from kramar.records import LeftOut, Prediction
 from kramar.runtime.heat import HeatMaps
 from kramar.runtime.model import Answer, Model
 
-COLUMNS = ("image", "label", "probability", "category", "decision", "set", "unknown_score", "error")
-_PARQUET_ROWS = 1000
-
-Write = Callable[[Prediction], None]
+# What is said of a photo or a product of this name.
+Told = tuple[str, Answer | PhotoError]
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A photo and its name as the user gave it."""
+    """A photo, its name as the user gave it, and the product that it shows, where that counts."""
 
     name: str
     photo: Photo
+    product: str = ""
 
     def read(self) -> bytes:
         """See Photo."""
@@ -49,6 +50,7 @@ def classify(
     *,
     out: str | os.PathLike[str] | None = None,
     explain: str | os.PathLike[str] | None = None,
+    products: bool = False,
     top: int = DEFAULT_TOP,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -62,28 +64,40 @@ def classify(
             that lead nowhere are predictions with ``error``; files that are no photos are counted to ``progress``.
         out: a ``.csv``, ``.jsonl`` or ``.parquet`` file to write them to as well; it is there when the last is made.
         explain: a folder for a heat map of each photo: where its label was seen (`heat_file` names it).
+        products: one prediction for each product of a table, by all of its photos: ``image`` is then the name of the
+            product. Rows without a product stand for themselves.
         top: how many of the most probable labels each prediction lists.
         columns: the table's column names by kramar's.
         strict: raise DataError after the last prediction where any has an ``error``; ``out`` is written all the same.
         progress: who listens; nobody by default.
 
     Raises:
-        InputError: before the first prediction, where an argument names nothing, or the model has no heat maps.
+        InputError: before the first prediction, where an argument names nothing, the model has no heat maps, or no
+            table says which products there are.
         OutputError: a file cannot be written.
     """
     top = whole_number(top, "--top", 1)
     opened = model if isinstance(model, Model) else Model(model)
     given = [photos] if isinstance(photos, str | os.PathLike) else photos
     listener = progress or Silent()
-    named = [photo for argument in given for photo in _listed(os.fspath(argument), columns or {}, listener)]
+    listing = _Listing(columns or {}, listener, products=products)
+    named = [photo for argument in given for photo in listing.of(os.fspath(argument))]
     if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
-    writer = _writer(Path(out)) if out is not None else _nowhere()
+    writer = prediction_file(Path(out)) if out is not None else nowhere()
+    if products:
+        if explain is not None:
+            raise InputError("--explain shows what was seen in each photo; leave --products away, or --explain")
+        shown = _by_product(named)
+        told = _pooled(shown, opened, listener)
+        return _written(opened, told, len(shown), top, writer, listener, what="products", strict=strict)
     ask: Callable[[Pixels], Iterable[Answer]] = opened.answers
+    folder = None
     if explain is not None:
-        ask = HeatMaps(opened).explained
-        make_folder(Path(explain))
-    return _predict(opened, named, ask, top, writer, Path(explain or ""), listener, strict=strict)
+        ask, folder = HeatMaps(opened).explained, Path(explain)
+        make_folder(folder)
+    one_by_one = ((photo.name, found) for photo, found in opened.stream_of(named, ask))
+    return _written(opened, one_by_one, len(named), top, writer, listener, what="photos", strict=strict, heat=folder)
 
 
 def heat_file(folder: Path, image: str) -> Path:
@@ -93,26 +107,27 @@ def heat_file(folder: Path, image: str) -> Path:
     return folder.joinpath(*inside[:-1], f"{inside[-1] if inside else 'photo'}.heat.jpg")
 
 
-def _predict(
+def _written(
     model: Model,
-    photos: Sequence[Named],
-    ask: Callable[[Pixels], Iterable[Answer]],
+    told: Iterable[Told],
+    total: int,
     top: int,
     writer: AbstractContextManager[Write],
-    explained: Path,
     listener: Progress,
     *,
+    what: str,
     strict: bool,
+    heat: Path | None = None,
 ) -> Iterator[Prediction]:
     bad = 0
-    with writer as write, listener.stage("Classifying photos", len(photos)) as advance:
-        for photo, found in model.stream_of(photos, ask):
-            if isinstance(found, Exception):
-                prediction = Prediction(image=photo.name, error=str(found))
+    with writer as write, listener.stage(f"Classifying {what}", total) as advance:
+        for name, found in told:
+            if isinstance(found, PhotoError):
+                prediction = Prediction(image=name, error=str(found))
             else:
-                prediction = model.predict(photo.name, found, top)
-                if found.heat_map:
-                    with replacing(heat_file(explained, photo.name)) as temporary:
+                prediction = model.predict(name, found, top)
+                if heat and found.heat_map:
+                    with replacing(heat_file(heat, name)) as temporary:
                         temporary.write_bytes(found.heat_map)
             write(prediction)
             bad += bool(prediction.error)
@@ -120,37 +135,79 @@ def _predict(
             yield prediction
     if strict and bad:
         raise DataError(
-            f"--strict, and {bad:,} of {len(photos):,} photos could not be read: their rows say why; "
+            f"--strict, and {bad:,} of {total:,} {what} could not be read: their rows say why; "
             "mend or remove them, or leave --strict away"
         )
 
 
-def _listed(argument: str, columns: Mapping[str, str], listener: Progress) -> list[Named]:
-    """The photos that one argument stands for. Raises DataError where it is nothing."""
-    path = Path(argument)
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as error:
-        raise DataError(f"{argument}: cannot be opened ({error.strerror or error})") from error
-    if is_folder:
-        return _in_folder(path, listener)
-    if is_file and path.suffix.lower() in TABLE_SUFFIXES:
-        return _in_table(path, columns, listener)
-    if is_file:
-        return [Named(argument, PhotoFile(path))]
-    if path.is_symlink():  # one of the names that a shell's pattern found, most likely
-        return [Named(argument, NoPhoto("missing", "the link leads to no file"))]
-    # A shell that finds nothing passes the pattern on; and some users have none that expands them.
-    if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return [photo for match in matches for photo in _listed(match, columns, listener)]
-    raise DataError(f"{argument}: no such photo, folder or table, and no photo fits it as a pattern")
+def _by_product(named: Sequence[Named]) -> list[list[Named]]:
+    """The photos of each product, in the order of their first ones; a photo without a product stands for itself."""
+    shown: dict[str | int, list[Named]] = {}
+    for row, photo in enumerate(named):
+        shown.setdefault(photo.product or row, []).append(photo)
+    return list(shown.values())
 
 
-def _in_table(table: Path, columns: Mapping[str, str], listener: Progress) -> list[Named]:
-    images, warnings = list_images(table, columns)
-    for warning in warnings:
-        listener.say(f"Warning: {warning}")
-    return [Named(image, photo) for image, photo in images]
+def _pooled(products: Sequence[Sequence[Named]], model: Model, listener: Progress) -> Iterator[Told]:
+    """One answer a product, by those of its photos that can be read; what is left out is said."""
+    answers = model.stream_of(chain.from_iterable(products), model.answers)
+    for photos in products:
+        name = photos[0].product or photos[0].name
+        good: list[Answer] = []
+        error: PhotoError | None = None
+        for photo, found in islice(answers, len(photos)):
+            if not isinstance(found, PhotoError):
+                good.append(found)
+                continue
+            error = error or found
+            if len(photos) > 1:
+                listener.say(f"Warning: product {name!r}: {photo.name!r} is left out: {found}")
+        assert error is not None or good, "a product has photos"
+        yield name, _together(good) if good else error  # type: ignore[misc]  # see above
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    """What photos of one thing say together."""
+    if len(answers) == 1:
+        return answers[0]  # to the last digit what it says alone
+    (together,) = pooled(np.stack([one.probabilities for one in answers]), [len(answers)])
+    scores = [one.unknown for one in answers if one.unknown is not None]
+    return Answer(together.astype(np.float32), float(np.mean(scores)) if scores else None)
+
+
+class _Listing:
+    """The photos that arguments stand for."""
+
+    def __init__(self, columns: Mapping[str, str], listener: Progress, *, products: bool) -> None:
+        self._columns, self._listener, self._products = columns, listener, products
+
+    def of(self, argument: str) -> list[Named]:
+        """Those of one argument. Raises DataError where it is nothing."""
+        path = Path(argument)
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:
+            raise DataError(f"{argument}: cannot be opened ({error.strerror or error})") from error
+        if is_file and path.suffix.lower() in TABLE_SUFFIXES:
+            return self._in_table(path)
+        if self._products and (is_folder or is_file):
+            raise InputError(f"--products: expected a table with a column product, found {argument!r}")
+        if is_folder:
+            return _in_folder(path, self._listener)
+        if is_file:
+            return [Named(argument, PhotoFile(path))]
+        if path.is_symlink():  # one of the names that a shell's pattern found, most likely
+            return [Named(argument, NoPhoto("missing", "the link leads to no file"))]
+        # A shell that finds nothing passes the pattern on; and some users have none that expands them.
+        if glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            return [photo for match in matches for photo in self.of(match)]
+        raise DataError(f"{argument}: no such photo, folder or table, and no photo fits it as a pattern")
+
+    def _in_table(self, table: Path) -> list[Named]:
+        images, warnings = list_images(table, self._columns, products=self._products)
+        for warning in warnings:
+            self._listener.say(f"Warning: {warning}")
+        return [Named(image, photo, product) for image, photo, product in images]
 
 
 def _in_folder(folder: Path, listener: Progress) -> list[Named]:
@@ -169,85 +226,3 @@ def _counted(others: Sequence[LeftOut]) -> str:
     hidden = sum(out.kind == HIDDEN for out in others)
     counts = {"not named like photos": len(others) - hidden, "hidden": hidden}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-
-
-@contextmanager
-def _nowhere() -> Iterator[Write]:
-    yield lambda _prediction: None
-
-
-def _writer(path: Path) -> AbstractContextManager[Write]:
-    """The writer for ``path``'s format. Raises InputError for another."""
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise InputError(f"--out: expected a file ending in {', '.join(_WRITERS)}, found {str(path)!r}")
-    return _WRITERS[suffix](path)
-
-
-def row(prediction: Prediction) -> dict[str, Any]:
-    """The prediction under the columns' names; a set is JSON, so that labels may hold any character."""
-    fields = prediction.model_dump(include=set(COLUMNS))
-    fields["set"] = json.dumps(fields["set"], ensure_ascii=False) if fields["set"] else ""
-    return {name: fields[name] for name in COLUMNS}
-
-
-@contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        yield file
-
-
-@contextmanager
-def _csv(path: Path) -> Iterator[Write]:
-    with _text(path) as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        yield lambda prediction: writer.writerow(row(prediction))
-
-
-@contextmanager
-def _jsonl(path: Path) -> Iterator[Write]:
-    with _text(path) as file:
-        yield lambda prediction: _write_line(file, prediction)
-
-
-def _write_line(file: TextIO, prediction: Prediction) -> None:
-    file.write(prediction.model_dump_json() + "\n")
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtra("train", "writing Parquet") from None
-
-    numbers = {"probability": pa.float64(), "unknown_score": pa.float64()}
-    schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
-    waiting: list[dict[str, Any]] = []
-    with (
-        replacing(path) as temporary,
-        pa.OSFile(os.fsencode(temporary), "wb") as file,  # by bytes, since Arrow names no path that is not UTF-8
-        pq.ParquetWriter(file, schema, compression="zstd") as writer,
-    ):
-
-        def flush() -> None:
-            writer.write_table(pa.Table.from_pylist(waiting, schema))
-            waiting.clear()
-
-        def write(prediction: Prediction) -> None:
-            waiting.append(row(prediction))
-            if len(waiting) == _PARQUET_ROWS:
-                flush()
-
-        yield write
-        if waiting:
-            flush()
-
-
-_WRITERS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
-    ".csv": _csv,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
-}
