@@ -21,6 +21,7 @@ from benchmarks.harness import TABLE, bar, run, scratch
 from kramar.config import SET_COVERAGE
 from kramar.decisions import fitting, sets
 from kramar.decisions.calibration import stretched
+from kramar.decisions.fitting import Asked
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored, calibration_bins, score
 from kramar.records import Decisions, Promise
@@ -90,7 +91,7 @@ def tell(population: Scored, model: Model, target: float) -> None:
     for _ in range(DRAWS):
         sample = drawn(population, generator)
         factor = fitting.stretch(sample, 0)
-        decisions = fitting.promised(stretched(sample, factor), paths, target, SET_COVERAGE, 0)
+        decisions = fitting.promised(stretched(sample, factor), paths, Asked(target), 0)
         rule, again = Rule(decisions, model.card.classes), stretched(population, factor)
         found = decided(again, rule)
         wrong = found.precision is not None and found.precision.value < target

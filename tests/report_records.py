@@ -351,6 +351,15 @@ def odd_records() -> dict[str, RunRecord]:
             ),
             uncalibrated_error=Estimate(value=0.061, low=0.052, high=0.073, n=400),
         ),
+        "a promise of each category": shop(
+            many,
+            decisions=decisions(400).model_copy(
+                update={
+                    "by_class": True,
+                    "precision_by_class": {label: wilson(30 - place % 3, 30) for place, label in enumerate(many[:12])},
+                }
+            ),
+        ),
         "a promise that is not kept": shop(
             many, decisions=decisions(4000).model_copy(update={"precision": wilson(2741, 2840)})
         ),

@@ -71,6 +71,19 @@ def test_sets_are_in_the_table(model: Path, unseen: Path, tmp_path: Path) -> Non
     assert all(json.loads(row["set"])[0] == row["label"] for row in rows)
 
 
+def test_each_category_can_be_promised_alone(model: Path, unseen: Path, tmp_path: Path) -> None:
+    done = kramar.decide(model, unseen, precision=0.4, class_precision=True, out=tmp_path / "each.onnx")
+    assert done.decisions.by_class
+    assert sum(one.n for one in done.decisions.precision_by_class.values()) == round(60 * done.decisions.coverage.value)
+    card = kramar.load(tmp_path / "each.onnx").card
+    assert card.decisions is not None
+    least = dict(zip(kramar.load(model).classes, card.decisions.auto_by_class, strict=True))
+    for row in kramar.classify(tmp_path / "each.onnx", unseen):
+        own = least[row.label]
+        assert row.probability is not None
+        assert (row.decision == "auto") == (own is not None and row.probability >= own)
+
+
 def test_photos_that_chose_the_model_only_estimate(model: Path, shop: Path) -> None:
     done = kramar.decide(model, shop, precision=0.5)
     assert done.split == "val"

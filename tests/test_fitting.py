@@ -8,6 +8,7 @@ import numpy.typing as npt
 from kramar.data.tree import Tree
 from kramar.decisions import fitting
 from kramar.decisions.calibration import log_loss, logits_of, stretched
+from kramar.decisions.fitting import Asked
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored
 from kramar.records import ClassCard, Decisions, Promise
@@ -41,11 +42,11 @@ def rule(decisions: Decisions) -> Rule:
 
 
 def test_photos_that_chose_the_model_estimate_and_others_guarantee() -> None:
-    known = fitting.estimated(shop(600, 0), PATHS, 0.95, 0.9, 0)
+    known = fitting.estimated(shop(600, 0), PATHS, Asked(0.95, 0.9), 0)
     assert not known.auto.guaranteed
     assert known.auto.threshold is not None
     assert known.auto.needed is not None
-    new = fitting.promised(shop(900, 1), PATHS, 0.95, 0.9, 0)
+    new = fitting.promised(shop(900, 1), PATHS, Asked(0.95, 0.9), 0)
     assert new.auto.guaranteed
     assert new.auto.photos == 900
     assert not new.coarse.guaranteed
@@ -69,7 +70,7 @@ def test_photos_that_chose_the_model_estimate_and_others_guarantee() -> None:
 
 
 def test_a_stricter_promise_has_a_higher_threshold() -> None:
-    loose, strict = (fitting.promised(shop(2000, 1), PATHS, share, 0.95, 0).auto for share in (0.8, 0.97))
+    loose, strict = (fitting.promised(shop(2000, 1), PATHS, Asked(share, 0.95), 0).auto for share in (0.8, 0.97))
     assert loose.guaranteed
     assert loose.threshold is not None
     assert strict.threshold is not None
@@ -77,24 +78,79 @@ def test_a_stricter_promise_has_a_higher_threshold() -> None:
 
 
 def test_few_photos_promise_nothing_and_say_how_many_would() -> None:
-    few = fitting.promised(shop(60, 1), PATHS, 0.98, 0.95, 0)
+    few = fitting.promised(shop(60, 1), PATHS, Asked(0.98, 0.95), 0)
     assert not few.auto.guaranteed
     assert few.auto.photos == 60
     assert few.auto.needed is None or few.auto.needed >= 149
 
 
 def test_a_group_counts_once() -> None:
-    grouped = fitting.promised(shop(600, 1, groups=30), PATHS, 0.95, 0.9, 0)
+    grouped = fitting.promised(shop(600, 1, groups=30), PATHS, Asked(0.95, 0.9), 0)
     assert grouped.auto.photos == 30
     assert not grouped.auto.guaranteed
+
+
+def lopsided(photos: int, seed: int) -> Scored:
+    """Answers of a model that is as sure of one class as of the others, and right in half of them."""
+    generator = np.random.default_rng(seed)
+    said = generator.integers(0, 5, photos)
+    wrong = generator.uniform(size=photos) < np.where(said == 4, 0.5, 0.002)
+    truth = np.where(wrong, (said + 1) % 5, said)
+    sure = generator.uniform(0.9, 0.999, photos)
+    probabilities = np.repeat((1 - sure)[:, None] / 4, 5, axis=1)
+    probabilities[np.arange(photos), said] = sure
+    keys = [str(place) for place in range(photos)]
+    return Scored.of(probabilities.astype(np.float32), [LABELS[one] for one in truth], LABELS, keys)
+
+
+def test_a_promise_of_each_class_leaves_out_those_that_do_not_show_it() -> None:
+    together, each = (fitting.promised(lopsided(4000, 0), PATHS, Asked(0.85, by_class=one), 0) for one in (False, True))
+    # All answers together keep it, and those of one class are wrong half of the time.
+    assert together.auto.guaranteed
+    assert together.auto_by_class == []
+    assert decided(lopsided(20_000, 1), rule(together)).precision_by_class["Soy"].value < 0.6
+    assert each.auto.guaranteed
+    assert [one is None for one in each.auto_by_class] == [False] * 4 + [True]
+    assert each.auto.threshold == min(one for one in each.auto_by_class if one is not None)
+    found = decided(lopsided(20_000, 1), rule(each))
+    assert found.by_class
+    assert set(found.precision_by_class) == set(LABELS[:4])
+    assert min(one.value for one in found.precision_by_class.values()) >= 0.85
+    assert "at 85% precision of each category (guaranteed" in found.no_person()
+
+
+def test_promises_of_all_classes_hold_together() -> None:
+    # Five classes that are right in less than 90%: of 200 draws, at most 5% may promise 90% of any of them.
+    broken = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        said = generator.integers(0, 5, 1500)
+        truth = np.where(generator.uniform(size=1500) < 0.895, said, (said + 1) % 5)
+        probabilities = np.full((1500, 5), 0.01, np.float32)
+        probabilities[np.arange(1500), said] = 0.96
+        keys = [str(place) for place in range(1500)]
+        scored = Scored.of(probabilities, [LABELS[one] for one in truth], LABELS, keys)
+        broken += fitting.promised(scored, PATHS, Asked(0.9, by_class=True), 0).auto.guaranteed
+    assert broken <= 10
+
+
+def test_few_photos_of_each_class_only_estimate() -> None:
+    # A fifth of three quarters test each class: 15 answers; all right, it takes 21 for 80% at a fifth of 5%.
+    few = fitting.promised(lopsided(100, 0), PATHS, Asked(0.8, by_class=True), 0)
+    assert not few.auto.guaranteed
+    assert few.auto.threshold is not None
+    assert few.auto_by_class[4] is None
+    none = fitting.estimated(lopsided(40, 0), PATHS, Asked(0.98, by_class=True), 0)
+    assert (none.auto.threshold, none.auto_by_class) == (None, [])
+    assert none.auto.needed is None or none.auto.needed > 5 * 149
 
 
 def test_labels_that_the_model_lacks_are_wrong_answers() -> None:
     sure = np.tile(np.array([[0.99, 0.01, 0, 0, 0]], np.float32), (300, 1))
     known = Scored.of(sure, ["Gala"] * 300, LABELS, [str(place) for place in range(300)])
     strange = Scored.of(sure, ["Brick"] * 300, LABELS, [str(place) for place in range(300)])
-    assert fitting.promised(known, PATHS, 0.98, 0.95, 0).auto.guaranteed
-    none = fitting.promised(strange, PATHS, 0.98, 0.95, 0)
+    assert fitting.promised(known, PATHS, Asked(0.98, 0.95), 0).auto.guaranteed
+    none = fitting.promised(strange, PATHS, Asked(0.98, 0.95), 0)
     assert none.auto.threshold is None
     assert none.set_least is None
     found = decided(strange, rule(none))
@@ -140,7 +196,7 @@ def strange(photos: int, seed: int) -> Scored:
 
 
 def test_a_twentieth_of_known_photos_may_be_called_unknown() -> None:
-    decisions = fitting.estimated(strange(2000, 0), PATHS, 0.9, 0.9, 0)
+    decisions = fitting.estimated(strange(2000, 0), PATHS, Asked(0.9, 0.9), 0)
     assert decisions.unknown_above is not None
     assert abs(decisions.unknown_above - 0.95) < 0.02
     found = decided(strange(5000, 9), rule(decisions))
@@ -158,14 +214,14 @@ def test_a_twentieth_of_known_photos_may_be_called_unknown() -> None:
 
 
 def test_photos_that_plan_choose_from_where_a_photo_is_unknown() -> None:
-    decisions = fitting.promised(strange(2000, 0), PATHS, 0.8, 0.9, 0)
+    decisions = fitting.promised(strange(2000, 0), PATHS, Asked(0.8, 0.9), 0)
     assert decisions.auto.guaranteed
     assert decisions.unknown_above is not None
-    assert decisions.unknown_above != fitting.estimated(strange(2000, 0), PATHS, 0.8, 0.9, 0).unknown_above
+    assert decisions.unknown_above != fitting.estimated(strange(2000, 0), PATHS, Asked(0.8, 0.9), 0).unknown_above
     found = decided(strange(20_000, 9), rule(decisions))
     assert found.precision is not None
     assert found.precision.value >= 0.8
-    few = fitting.estimated(strange(18, 0), PATHS, 0.8, 0.9, 0)
+    few = fitting.estimated(strange(18, 0), PATHS, Asked(0.8, 0.9), 0)
     assert few.unknown_above is None
     assert not rule(few).unknown(np.array([9.0]), 1).any()
 
@@ -202,13 +258,14 @@ def test_sets_of_each_class_by_its_own_photos() -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     scored = Scored.of(probabilities, [LABELS[one] for one in truth], LABELS, [str(one) for one in range(6000)])
     pooled, own = (
-        decided(scored, rule(fitting.estimated(scored, PATHS, 0.9, 0.9, 0, class_sets=one))) for one in (False, True)
+        decided(scored, rule(fitting.estimated(scored, PATHS, Asked(0.9, 0.9, class_sets=one), 0)))
+        for one in (False, True)
     )
     assert min(one.value for one in pooled.set_by_class.values()) < 0.8
     assert set(own.set_by_class) == set(LABELS)
     assert all(one.value >= 0.9 - 0.01 for one in own.set_by_class.values())
     # Of few photos, the others' bound.
-    few = fitting.estimated(shop(60, 1), PATHS, 0.9, 0.95, 0, class_sets=True)
+    few = fitting.estimated(shop(60, 1), PATHS, Asked(0.9, 0.95, class_sets=True), 0)
     assert few.set_least is not None
     assert None in few.set_least_by_class
     assert len(rule(few).sets(SAID)) == 3

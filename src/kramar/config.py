@@ -51,6 +51,7 @@ class TrainConfig:
         precision: the share of answers without a person that is promised to be right.
         columns: names of the table's columns by kramar's names (``{"image": "photo"}``).
         strict: whether anything left out fails the run.
+        class_precision: whether the precision is promised for the answers of each class alone.
         class_sets: whether the coverage of sets is promised for each class alone.
         skip_audit: whether the photos are not looked over first: near twins may then be on both sides of a split.
     """
@@ -65,6 +66,7 @@ class TrainConfig:
     seed: int = DEFAULT_SEED
     strict: bool = False
     columns: dict[str, str] = field(default_factory=dict)
+    class_precision: bool = False
     class_sets: bool = False
     skip_audit: bool = False
 

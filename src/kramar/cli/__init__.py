@@ -19,7 +19,7 @@ from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
-from kramar.cli.options import WHOLE, CacheSize, ClassSets, Columns, Data, Json, Precision, Strict
+from kramar.cli.options import WHOLE, CacheSize, ClassPrecision, ClassSets, Columns, Data, Json, Precision, Strict
 from kramar.cli.show import (
     count_predictions,
     json_predictions,
@@ -153,6 +153,7 @@ def train(
     ] = ",".join(RUNGS),
     cache_size: CacheSize = DEFAULT_CACHE_SIZE,
     precision: Precision = str(DEFAULT_PRECISION),
+    class_precision: ClassPrecision = False,
     class_sets: ClassSets = False,
     seed: Annotated[str, typer.Option(metavar=WHOLE, help="Seed of the split and of everything drawn.")] = str(
         DEFAULT_SEED
@@ -181,6 +182,7 @@ def train(
             rungs=rungs,
             cache_size=cache_size,
             precision=precision,
+            class_precision=class_precision,
             class_sets=class_sets,
             seed=parse_seed(seed),
             columns=parse_columns(columns),
@@ -242,6 +244,7 @@ def decide(
     model: Annotated[Path, typer.Argument(help="A kramar model file.")],
     data: Annotated[Path, typer.Argument(help="Labelled photos that it has not seen: a folder or a table.")],
     precision: Precision = str(DEFAULT_PRECISION),
+    class_precision: ClassPrecision = False,
     class_sets: ClassSets = False,
     out: Annotated[Path | None, typer.Option(help="Write another file instead of the model's own.")] = None,
     split: Annotated[
@@ -263,6 +266,7 @@ def decide(
             model,
             data,
             precision=precision,
+            class_precision=class_precision,
             class_sets=class_sets,
             out=out,
             split=split,

@@ -29,6 +29,13 @@ Precision = Annotated[
     str,
     typer.Option(metavar="<share>", help="Of the answers that need no person, the share that is promised to be right."),
 ]
+ClassPrecision = Annotated[
+    bool,
+    typer.Option(
+        "--class-precision",
+        help="Promise the precision of each category's answers alone; where photos do not show it, a person sees them.",
+    ),
+]
 ClassSets = Annotated[
     bool,
     typer.Option("--class-sets", help="Promise the coverage of sets for each category that has photos enough."),

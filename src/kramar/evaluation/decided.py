@@ -11,6 +11,8 @@ from kramar.evaluation.metrics import Scored, wilson
 from kramar.records import CurvePoint, DecisionScores, Estimate
 from kramar.runtime.rule import Rule
 
+Bools = npt.NDArray[np.bool_]
+
 # Points of the curve, at most.
 POINTS = 60
 
@@ -25,6 +27,7 @@ def decided(scored: Scored, rule: Rule) -> DecisionScores:
     known = np.flatnonzero(scored.truth >= 0)
     tells = scored.unknown is not None and decisions.unknown_above is not None
     held = np.array([int(scored.truth[place]) in sets[place] for place in known.tolist()], bool)
+    given = np.flatnonzero(auto)
     promised = decisions.set_least is not None
     levels = Counter(int(rule.tree.depth[place]) for place in back[coarse].tolist())
     return DecisionScores(
@@ -33,6 +36,8 @@ def decided(scored: Scored, rule: Rule) -> DecisionScores:
         threshold=decisions.auto.threshold,
         coverage=wilson(int(auto.sum()), n),
         precision=_share(auto, scored.right),
+        by_class=bool(decisions.auto_by_class),
+        precision_by_class=_by_class(scored.right[given], scored, scored.probabilities[given].argmax(axis=1)),
         coarse=wilson(int(coarse.sum()), n),
         coarse_precision=_share(coarse, rule.tree.holds(back, scored.truth)),
         coarse_levels={str(level): levels[level] for level in sorted(levels)},
@@ -42,18 +47,17 @@ def decided(scored: Scored, rule: Rule) -> DecisionScores:
         set_target=decisions.set_coverage,
         set_coverage=wilson(int(held.sum()), len(known)) if promised and len(known) else None,
         set_size=float(np.mean([len(one) for one in sets])) if promised else None,
-        set_by_class=_by_class(held, scored, known) if promised else {},
+        set_by_class=_by_class(held, scored, scored.truth[known]) if promised else {},
         curve=curve(scored),
         needed=decisions.auto.needed,
     )
 
 
-def _by_class(held: npt.NDArray[np.bool_], scored: Scored, known: npt.NDArray[np.intp]) -> dict[str, Estimate]:
-    """The share of each class's photos whose set holds it; ``held`` is of the ``known`` photos."""
-    truth = scored.truth[known]
+def _by_class(held: Bools, scored: Scored, classes: npt.NDArray[np.integer]) -> dict[str, Estimate]:
+    """The share of each class's photos of which something holds; ``classes`` are the photos' numbers."""
     return {
-        scored.classes[number]: wilson(int(held[truth == number].sum()), int((truth == number).sum()))
-        for number in np.unique(truth).tolist()
+        scored.classes[number]: wilson(int(held[classes == number].sum()), int((classes == number).sum()))
+        for number in np.unique(classes).tolist()
     }
 
 

@@ -52,6 +52,7 @@ from kramar.version import __version__
 SAMPLES_PER_CLASS = 4
 THUMBNAIL = 160
 SKIP_AUDIT = "--skip-audit"
+CLASS_PRECISION = "--class-precision"
 CLASS_SETS = "--class-sets"
 
 
@@ -224,7 +225,7 @@ def command(source: Path, config: TrainConfig, folder: Path) -> str:
     if config.backbone != DEFAULT_BACKBONE:
         words += ["--backbone", config.backbone]
     for name, value in given_limits(config).items():
-        words += [name] if name in (CLASS_SETS, SKIP_AUDIT) else [name, value]
+        words += [name] if name in (CLASS_PRECISION, CLASS_SETS, SKIP_AUDIT) else [name, value]
     if config.seed:
         words += ["--seed", str(config.seed)]
     if config.columns:
@@ -243,6 +244,7 @@ def given_limits(config: TrainConfig) -> dict[str, str]:
         "--cache-size": f"{config.cache_size:.0f}" if config.cache_size != default.cache_size else "",
         "--rungs": ",".join(config.rungs) if config.rungs != default.rungs else "",
         "--precision": f"{config.precision:g}" if config.precision != default.precision else "",
+        CLASS_PRECISION: "True" if config.class_precision else "",
         CLASS_SETS: "True" if config.class_sets else "",
         SKIP_AUDIT: "True" if config.skip_audit else "",
     }

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kramar.config import DEFAULT_PRECISION, SET_COVERAGE, parse_seed, parse_share
+from kramar.config import DEFAULT_PRECISION, parse_seed, parse_share
 from kramar.data.split import aside
 from kramar.decisions import fitting
 from kramar.decisions.calibration import stretched
+from kramar.decisions.fitting import Asked
 from kramar.errors import DataError
 from kramar.evaluation.decided import decided
 from kramar.exporting import onnx_file
@@ -47,6 +48,7 @@ def decide(
     data: str | os.PathLike[str],
     *,
     precision: str | float = DEFAULT_PRECISION,
+    class_precision: bool = False,
     class_sets: bool = False,
     out: str | os.PathLike[str] | None = None,
     split: str | None = None,
@@ -63,6 +65,8 @@ def decide(
         model: a model file, or an open one.
         data: labelled photos: a folder or a table.
         precision: the share of answers without a person that is promised to be right.
+        class_precision: promise the precision of the answers of each class alone: of a class whose photos do not show
+            it, none is given without a person.
         class_sets: promise the coverage of sets for each class alone, where it has photos enough.
         out: another file for it; by default the model's own, in one step.
         split: ``train``, ``val``, ``test`` or ``all``; by default the validation part where the data has a split of its
@@ -104,7 +108,7 @@ def decide(
         scored = scored.some(apart)
         factor = fitting.stretch(scored, seed)
         scored = stretched(scored, factor)
-    decisions = fit(scored, paths, share, SET_COVERAGE, seed, class_sets=class_sets)
+    decisions = fit(scored, paths, Asked(share, by_class=class_precision, class_sets=class_sets), seed)
     card = card.model_copy(update={"decisions": decisions, "temperature": card.temperature * factor})
     onnx_file.describe(opened.path, card, target)
     return Decision(

@@ -47,6 +47,7 @@ def train(
     seed: int = DEFAULT_SEED,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
+    class_precision: bool = False,
     class_sets: bool = False,
     skip_audit: bool = False,
     progress: Progress | None = None,
@@ -67,6 +68,8 @@ def train(
         seed: of the split, the folds, training and the bootstrap.
         columns: the table's column names by kramar's (``{"image": "photo"}``).
         strict: fail where any photo, row or file has to be left out.
+        class_precision: promise the precision of the answers of each class alone: of a class whose validation photos
+            do not show it, none is given without a person.
         class_sets: promise the coverage of sets for each class alone, where it has validation photos enough.
         skip_audit: do not look the photos over first; copies of one may then be in training and in test.
         progress: who listens; nobody by default.
@@ -89,6 +92,7 @@ def train(
         seed=seed,
         strict=strict,
         columns=dict(columns or {}),
+        class_precision=class_precision,
         class_sets=class_sets,
         skip_audit=skip_audit,
     )

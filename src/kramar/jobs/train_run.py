@@ -11,11 +11,12 @@ import numpy as np
 
 from kramar import machine
 from kramar.auditing.issues import write_issues
-from kramar.config import SET_COVERAGE, TrainConfig
+from kramar.config import TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.decisions import fitting, unknowns
+from kramar.decisions.fitting import Asked
 from kramar.decisions.unknowns import Familiar
 from kramar.errors import DataError, FailedError
 from kramar.evaluation.decided import decided
@@ -151,7 +152,8 @@ class Training:
         """By the photos that were kept aside, or else by those that chose the model; None where there are neither."""
         fit, by = (fitting.promised, said[ASIDE]) if ASIDE in said else (fitting.estimated, said.get("val"))
         config = self._config
-        return fit(by, paths, config.precision, SET_COVERAGE, config.seed, class_sets=config.class_sets) if by else None
+        asked = Asked(config.precision, by_class=config.class_precision, class_sets=config.class_sets)
+        return fit(by, paths, asked, config.seed) if by else None
 
     def _familiar(self, chosen: Climbed, material: Material, parts: Mapping[str, Part]) -> Familiar | None:
         """What tells unknown photos, by training photos; None where the model file has no room for it."""

@@ -56,6 +56,8 @@ class Decisions(Record):
     Attributes:
         precision_target: the share of answers that is promised to be right, in (0, 1).
         auto, coarse: from where on.
+        auto_by_class: the same for answers of each class, where it was asked to be promised of each alone; None where
+            nothing was shown of a class, whose answers a person sees. ``auto`` then has the lowest of them.
         unknown_above: from where on a photo shows none of the classes, by its unknown score; None where photos were too
             few to tell, or the file has no such score.
         set_coverage: the share of sets that is promised to hold the true class.
@@ -67,6 +69,7 @@ class Decisions(Record):
     precision_target: float
     auto: Promise
     coarse: Promise
+    auto_by_class: list[float | None] = Field(default_factory=list)
     unknown_above: float | None = None
     set_coverage: float
     set_least: float | None = None

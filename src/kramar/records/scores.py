@@ -69,6 +69,8 @@ class DecisionScores(Record):
     Attributes:
         precision_target: what was promised of ``auto`` answers; ``guaranteed``, or estimated.
         coverage: the share of photos that is ``auto``, and needs no person; ``precision``, of those that are right.
+        by_class: whether the promise is one of each class alone.
+        precision_by_class: of the ``auto`` answers of each class that has any, the share that is right, by its label.
         coarse: the share that is ``coarse``; ``coarse_precision``, of those that are right; ``coarse_levels``, how many
             were answered at each level, the first of them 1.
         unknown: the share that is ``unknown``; None where the model does not tell. ``unknown_false``, the share of the
@@ -85,6 +87,8 @@ class DecisionScores(Record):
     threshold: float | None
     coverage: Estimate
     precision: Estimate | None
+    by_class: bool = False
+    precision_by_class: dict[str, Estimate] = Field(default_factory=dict)
     coarse: Estimate
     coarse_precision: Estimate | None
     coarse_levels: dict[str, int]
@@ -114,7 +118,8 @@ class DecisionScores(Record):
                 f"{self.precision.value:.1%} were right: less than the {target} that was asked for"
             )
         how = "guaranteed with 95% confidence" if self.guaranteed else "estimated"
-        return f"{self.coverage.value:.0%} of photos need no person, at {target} precision ({how})"
+        each = " of each category" if self.by_class else ""
+        return f"{self.coverage.value:.0%} of photos need no person, at {target} precision{each} ({how})"
 
     def more_photos(self) -> str:
         """What it would take to promise more; nothing where that is done, or cannot be told."""

@@ -124,6 +124,7 @@ def render(
             if record.decisions
             else None,
             spread=charts.spread(record.decisions.set_by_class.values()) if record.decisions else None,
+            answered=charts.spread(record.decisions.precision_by_class.values()) if record.decisions else None,
             heat=heat_map(record.confusions, record.classes),
             metric_rows=[row for row in METRICS if with_top5 or row[0] != "top5"],
             steps=STEPS,

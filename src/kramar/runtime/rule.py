@@ -51,9 +51,9 @@ class Rule:
 
     def verdicts(self, probabilities: Floats, unknown: Floats | None = None) -> Verdicts:
         """What is done with each answer, of probabilities ``[N, C]`` and unknown scores ``[N]``, if there are any."""
-        auto, coarse = self.decisions.auto.threshold, self.decisions.coarse.threshold
+        decisions, coarse = self.decisions, self.decisions.coarse.threshold
         strange = self.unknown(unknown, len(probabilities))
-        sure = np.zeros(len(probabilities), bool) if auto is None else probabilities.max(axis=1) >= auto
+        sure = sure_of(probabilities, decisions.auto.threshold, decisions.auto_by_class)
         backed = np.full(len(probabilities), -1, np.int64)
         if coarse is not None:
             backed = self.tree.backed(self.tree.sums(probabilities), coarse)
@@ -87,6 +87,15 @@ class Rule:
                 decision, category = COARSE, self.tree.categories[done.coarse[place]]
             found.append(Decided(decision, category, inside))
         return found
+
+
+def sure_of(probabilities: Floats, threshold: float | None, by_class: Sequence[float | None] = ()) -> Bools:
+    """Which answers of probabilities ``[N, C]`` are probable enough, ``[N]``: by their classes' thresholds, C of them
+    (None: never), or where there are none of those, by one for all."""
+    if not by_class and threshold is None:
+        return np.zeros(len(probabilities), bool)
+    least = np.array([np.inf if one is None else one for one in by_class or [threshold]])
+    return np.asarray(probabilities.max(axis=1) >= least[probabilities.argmax(axis=1) if by_class else 0])
 
 
 def members(probabilities: Floats, least: float | Floats) -> list[list[int]]:
