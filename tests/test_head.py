@@ -158,13 +158,29 @@ def test_unknown_classes_do_not_count_towards_enough_validation_photos() -> None
 @pytest.mark.parametrize("groups", [2, 5])
 def test_folds_keep_groups_whole(groups: int) -> None:
     part = photos([20] * 4, groups=groups)
-    folds = heads._folds(part, 0)
+    folds = [heads._fold(part, rows) for rows in heads._folds(part, 0)]
     assert len(folds) == 5
     for fold in folds:
         assert not set(fold.train.groups) & set(fold.held_out.groups)
         assert len(fold.train.truth) + len(fold.held_out.truth) == 80
     held_out = sorted(group for fold in folds for group in fold.held_out.groups)
     assert held_out == sorted(part.groups)
+
+
+def test_photos_are_judged_by_heads_that_have_not_learnt_from_them() -> None:
+    part = photos([30] * 4, spread=0.8, groups=2)
+    # One photo of the second class is labelled as the first, and one group has nothing to do with its label.
+    truth = part.truth.copy()
+    truth[[40, 41]] = 0
+    searched, rows = heads.out_of_fold(Part(part.embeddings, truth, part.groups), 4, 0, Silent())
+    given, same = heads.out_of_fold(Part(part.embeddings, truth, part.groups), 4, 0, Silent(), heads.START_C)
+    assert sorted(rows.tolist()) == sorted(same.tolist()) == list(range(120))
+    for said, places in ((searched, rows), (given, same)):
+        assert said.dtype == np.float32
+        np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+        judged = dict(zip(places.tolist(), said.argmax(axis=1).tolist(), strict=True))
+        assert [judged[40], judged[41]] == [1, 1]
+        assert np.mean([judged[row] == part.truth[row] for row in range(120)]) > 0.85
 
 
 def test_copies_in_one_group_do_not_make_the_head_look_better() -> None:

@@ -19,6 +19,7 @@ import pytest
 from filelock import FileLock
 
 import kramar
+from drawn import Told
 from kramar import DataError, InputError, OutputError, Run, RunFolderError
 from kramar.models import features
 from kramar.training.climb import CARD_ROOM
@@ -282,3 +283,26 @@ def test_a_budget_that_is_none(shop: Path, tmp_path: Path, budget: str | float) 
     with pytest.raises(InputError, match="--budget: expected"):
         train(shop, tmp_path / "run", budget=budget)
     assert not (tmp_path / "run").exists()
+
+
+# Labels
+
+
+def test_labels_that_are_probably_wrong_are_listed(tmp_path: Path) -> None:
+    shop = put_folder(tmp_path / "shop", 30)
+    # Without a seed's luck: the photo is clearly a tent.
+    (shop / "Box" / "wrong.jpg").write_bytes(encoded("Tent", 77))
+    told = Told()
+    run = train(shop, tmp_path / "run", budget="10m", progress=told)
+    rows = pq.read_table(run.path / "issues.parquet").to_pylist()
+    (found,) = [row for row in rows if row["kind"] == "label" and row["photo"] == "Box/wrong.jpg"]
+    assert found["suggestion"] == "Tent"
+    assert run.record.issues["label"] == sum(row["kind"] == "label" for row in rows)
+    assert any(said.startswith("Labels: ") and "label" in said for said in told.said)
+    # Where the head took most of the time there is, labels are not judged, and that is said.
+    short = Told()
+    brief = train(shop, tmp_path / "brief", budget="20s", progress=short)
+    assert any(said.startswith("No time to look for labels that are probably wrong") for said in short.said)
+    assert "label" not in brief.record.issues
+    blind = train(shop, tmp_path / "blind", budget="10m", skip_audit=True)
+    assert blind.record.issues == {}

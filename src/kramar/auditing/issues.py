@@ -52,6 +52,12 @@ class Issue(Record):
     detail: str = ""
 
 
+def gravest_first(issues: Sequence[Issue]) -> list[Issue]:
+    """In the order of their kinds."""
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    return sorted(issues, key=lambda issue: order[issue.kind])
+
+
 def write_issues(issues: Sequence[Issue], path: Path) -> None:
     """Write ``issues`` as Parquet, a row each. Raises OutputError."""
     try:

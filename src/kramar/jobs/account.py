@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
+from kramar.auditing.issues import Issue
 from kramar.config import DEFAULT_BACKBONE, TrainConfig, duration
 from kramar.data import split
 from kramar.data.columns import spelt
@@ -62,7 +63,7 @@ class Outcome:
 
     Attributes:
         entries: the photos used; ``material``, the same by part.
-        left_out, warnings: all of them, from every room.
+        left_out, warnings, issues: all of them, from every room.
         climbed, skipped: the rungs of the ladder, the lowest first; ``chosen`` is the one whose model is kept.
         scored, metrics: the answers of each climbed rung's model by its key and part, and what they are worth.
         card: the kept model's; ``decisions``, what those of its file do on test photos.
@@ -72,6 +73,7 @@ class Outcome:
     material: Material
     left_out: list[LeftOut]
     warnings: list[str]
+    issues: list[Issue]
     climbed: Sequence[Climbed]
     skipped: Sequence[Skipped]
     chosen: Climbed
@@ -146,8 +148,8 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
             "rates_measured": "now" if outcome.features.measured else "by an earlier run",
         },
         decisions=outcome.decisions,
-        issues=dict(Counter(issue.kind for issue in gathered.issues)),
-        leakage=_leakage(gathered, outcome),
+        issues=dict(Counter(issue.kind for issue in outcome.issues)),
+        leakage=_leakage(outcome),
         tree=levels(scored, categories(outcome.entries)) if scored else None,
         products=products(scored, names, config.seed) if scored else None,
         seconds=seconds(run),
@@ -155,9 +157,9 @@ def account(source: Path, config: TrainConfig, gathered: Gathered, outcome: Outc
     )
 
 
-def _leakage(gathered: Gathered, outcome: Outcome) -> Leakage | None:
+def _leakage(outcome: Outcome) -> Leakage | None:
     scored = outcome.scored[outcome.chosen.key].get("test")
-    leaked = {issue.photo for issue in gathered.issues if issue.kind == "leak"}
+    leaked = {issue.photo for issue in outcome.issues if issue.kind == "leak"}
     if scored is None:
         return None
     tested = [entry.image in leaked for entry in outcome.material.parts["test"]]

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.auditing import cleaning, gate, labels
-from kramar.auditing.cleaning import Change, Judged
-from kramar.auditing.issues import KINDS, Issue, write_issues
+from kramar.auditing import cleaning, gate
+from kramar.auditing.cleaning import Change
+from kramar.auditing.issues import KINDS, Issue, gravest_first, write_issues
 from kramar.auditing.record import AuditRecord
 from kramar.config import DEFAULT_BACKBONE, DEFAULT_SEED, RUNS_FOLDER, parse_seed
 from kramar.data import manifest, split
@@ -31,6 +31,7 @@ from kramar.evaluation.metrics import wilson
 from kramar.files import make_folder, write_text
 from kramar.jobs.account import Thumbnails
 from kramar.jobs.cleaned import check_named, write_cleaned
+from kramar.jobs.judgement import judge
 from kramar.jobs.run import name_of
 from kramar.models import backbones, engines, features
 from kramar.models.backbones import Backbone
@@ -39,7 +40,7 @@ from kramar.progress import Progress, Silent
 from kramar.records import DataRecord, Leakage, LeftOut
 from kramar.report.audit import render_audit
 from kramar.runtime.session import Scores
-from kramar.training.head import Part, fit_head, out_of_fold
+from kramar.training.head import Part, fit_head
 from kramar.version import __version__
 
 _FILES = ("run.json", "issues.parquet", "report.html")
@@ -123,10 +124,10 @@ def audit(
         if strict:
             refuse(unreadable, source)
     with rooms("labels"):
-        judged = _judge(readable, seen, seed, listener)
+        judged = judge(readable, seen, seed, listener)
         issues += judged.issues
         leaked = _leakage(readable, seen, issues, seed) if own_split else None
-    issues = _ordered([*issues, *_unread(left_out)])
+    issues = gravest_first([*issues, *_unread(left_out)])
     changes = None
     if target is not None:
         changes = cleaning.changes(readable, passed.copied, issues, judged.guesses, own_split=own_split)
@@ -174,12 +175,6 @@ def _unread(left_out: Sequence[LeftOut]) -> list[Issue]:
     ]
 
 
-def _ordered(issues: Sequence[Issue]) -> list[Issue]:
-    """The gravest kinds first."""
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    return sorted(issues, key=lambda issue: order[issue.kind])
-
-
 def _check(folder: Path, source: Path, target: Path | None) -> None:
     """Refuse places where something else is. Raises InputError."""
     if folder.is_file():
@@ -212,41 +207,6 @@ class _Rooms:
     def seconds(self) -> dict[str, float | dict[str, float]]:
         """In all, and by room."""
         return {"total": round(time.monotonic() - self.began, 2), "rooms": dict(self.took)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """What models say of photos that they have not learnt from: issues, guesses by the photos' names, how many fit."""
-
-    issues: list[Issue]
-    guesses: dict[str, Judged]
-    photos: int
-    right: int
-
-
-def _judge(entries: Sequence[Entry], seen: Scores, seed: int, listener: Progress) -> _Judgement:
-    """Labels that are probably wrong, and classes that are confused."""
-    classes = sorted({entry.label for entry in entries})
-    number = {label: place for place, label in enumerate(classes)}
-    truth = np.array([number[entry.label] for entry in entries], np.int64)
-    probabilities, rows = (
-        out_of_fold(Part(seen, truth, [entry.group for entry in entries]), len(classes), seed, listener)
-        if len(classes) > 1
-        else (np.zeros((0, 1), np.float32), np.zeros(0, np.int64))
-    )
-    if not len(rows):
-        return _Judgement([], {}, 0, 0)
-    some, truth = [entries[row] for row in rows.tolist()], truth[rows]
-    top = probabilities.argmax(axis=1)
-    guesses = {
-        entry.image: Judged(classes[guess], float(scores[guess]))
-        for entry, guess, scores in zip(some, top.tolist(), probabilities, strict=True)
-    }
-    found = [
-        *labels.label_issues(some, classes, probabilities, truth),
-        *labels.confused_issues(classes, probabilities, truth),
-    ]
-    return _Judgement(found, guesses, len(rows), int((top == truth).sum()))
 
 
 def _leakage(entries: Sequence[Entry], seen: Scores, issues: Sequence[Issue], seed: int) -> Leakage | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from kramar import machine
-from kramar.auditing.issues import write_issues
+from kramar.auditing.gate import summary
+from kramar.auditing.issues import Issue, gravest_first, write_issues
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
 from kramar.data.listing import refuse
@@ -27,6 +28,7 @@ from kramar.interrupt import gently
 from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samples, seconds
 from kramar.jobs.card import licence, model_card, source
 from kramar.jobs.gather import Gathered
+from kramar.jobs.judgement import judge
 from kramar.jobs.run import Run, RunFolder
 from kramar.jobs.scores import outputs, scored
 from kramar.models import architectures, engines, features
@@ -54,6 +56,8 @@ _FINISH_SECONDS = 4.0
 _LEAST_SECONDS = 20.0
 # Training photos that tell what is known, at most, and the share of the budget that they may take.
 _SHOWN, _SHOWN_SHARE = 3000, 0.05
+# Labels are judged where that takes at most this share of the budget.
+_JUDGING_SHARE = 0.05
 # Validation photos that give the weight of distances.
 _HELD = 300
 # The share of the bare model's rate at which a model file scores photos that are decoded beside it.
@@ -77,6 +81,7 @@ class Training:
         self._stopped: Callable[[], bool] = lambda: False
         self._climbed: Sequence[Climbed] = ()
         self._aside = 0
+        self._judging = 0.0
 
     def finish(self) -> Run:
         """Go through the rooms."""
@@ -96,6 +101,8 @@ class Training:
         with run.room("train"):
             climbed, skipped = self._climb(material, converted, choice, parts)
             chosen = self._chosen(climbed)
+        with run.room("audit"):
+            issues = self._issues(entries, store, climbed[0])
         models, final = run.path / "models", run.path / "model.onnx"
         with run.room("export"):
             card = Model(models / f"{chosen.key}.onnx").card
@@ -124,6 +131,7 @@ class Training:
             material=material,
             left_out=self._left_out,
             warnings=self._warnings,
+            issues=issues,
             climbed=climbed,
             skipped=skipped,
             chosen=chosen,
@@ -138,7 +146,7 @@ class Training:
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
             if not self._config.skip_audit:
-                write_issues(self._gathered.issues, run.path / "issues.parquet")
+                write_issues(issues, run.path / "issues.parquet")
             record = account(self._source, self._config, self._gathered, outcome, run)
             pictures = Thumbnails(entries), HeatPictures(entries, Model(run.path / "model.onnx"))
             write_text(run.path / "report.html", render(record, samples(entries), *pictures))
@@ -147,6 +155,21 @@ class Training:
         return run.finish(
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
+
+    def _issues(self, entries: list[Entry], store: FeatureStore, head: Climbed) -> list[Issue]:
+        """What the photos were found to be, and now what their labels are."""
+        known, config = self._gathered.issues, self._config
+        if config.skip_audit:
+            return known
+        if not self._judging:
+            self._run.say(f"No time to look for labels that are probably wrong: kramar audit {self._source} does")
+            return known
+        assert head.head is not None, "the first rung is the head"
+        seen = store.gather([entry.hash for entry in entries])
+        found = judge(entries, seen, config.seed, self._run, head.head.regularisation).issues
+        if found:
+            self._run.say(f"Labels: {summary(found)} (kramar audit {self._source} shows them)")
+        return gravest_first([*known, *found])
 
     def _decisions(self, said: Mapping[str, Scored], paths: Sequence[str]) -> Decisions | None:
         """By the photos that were kept aside, or else by those that chose the model; None where there are neither."""
@@ -191,7 +214,7 @@ class Training:
             material=material,
             seed=config.seed,
             progress=run,
-            left=lambda: config.budget - run.elapsed - deciding - len(self._climbed[1:]) * scoring,
+            left=lambda: config.budget - run.elapsed - deciding - self._judging - len(self._climbed[1:]) * scoring,
             stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
             card=self._card(material),
             cache_size=config.cache_size,
@@ -206,6 +229,8 @@ class Training:
         first, _ = climb(
             [Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)], ()
         )
+        # A fit a fold takes about as long as the settings that the head was chosen from.
+        self._judging = first[0].seconds if first[0].seconds <= _JUDGING_SHARE * config.budget else 0.0
         rest = config.rungs[1:]
         if rest and len(run.plan.steps or {}) == 1 and ground.left() < _LEAST_SECONDS:
             why = f"no time: {max(0.0, ground.left()):.0f} s are left"

@@ -57,7 +57,6 @@ class Part:
 class _Fold:
     train: Part
     held_out: Part
-    rows: Indices | None = None
 
 
 def fit_head(
@@ -82,7 +81,7 @@ def fit_head(
         chosen_on, folds = f"validation ({len(val.truth)} photos)", [_Fold(train, val)]
     else:
         both = _join(train, val)
-        folds = _folds(both, seed)
+        folds = [_fold(both, one) for one in _folds(both, seed)]
         chosen_on = f"{len(folds)} folds of training and validation ({len(both.truth)} photos)"
         if not folds:
             folds, chosen_on = (
@@ -107,18 +106,31 @@ def fit_head(
     return head, record
 
 
-def out_of_fold(part: Part, classes: int, seed: int, progress: Progress) -> tuple[Scores, Indices]:
+def out_of_fold(
+    part: Part, classes: int, seed: int, progress: Progress, regularisation: float | None = None
+) -> tuple[Scores, Indices]:
     """What heads say of photos that they did not learn from: probabilities ``[M, C]``, and the photos' places ``[M]``.
 
-    Each photo is judged by a head that was fitted on the other folds, whole groups in one fold; C and the temperature
-    are those of the lowest log loss over all. Left out are photos of classes that the other folds lack.
+    Each photo is judged by a head that was fitted on the other folds, whole groups in one fold. The temperature is that
+    of the lowest log loss over all, and so is C where no ``regularisation`` is given; with one, a fold is fitted after
+    the other, in little memory. Left out are photos of classes that the other folds lack.
     """
     folds = _folds(part, seed)
     if not folds:
         return np.zeros((0, classes), np.float32), np.zeros(0, np.int64)
-    search = _Search(folds, classes, math.inf, SHRINKAGE)
-    logits, truth = search.held_out(search.regularisation(progress))
-    rows = np.concatenate([fold.rows for fold in folds if fold.rows is not None])
+    rows = np.concatenate([held_out for _, held_out in folds])
+    truth = part.truth[rows]
+    if regularisation is None:
+        search = _Search([_fold(part, one) for one in folds], classes, math.inf, SHRINKAGE)
+        logits, _ = search.held_out(search.regularisation(progress))
+    else:
+        said = []
+        with progress.stage("Judging labels", len(folds)) as advance:
+            for train, held_out in folds:
+                head = _Fitter(_take(part, train), classes, SHRINKAGE).fit(regularisation, "none")
+                said.append(head(part.embeddings[held_out]))
+                advance(1)
+        logits = np.concatenate(said)
     return probabilities(logits, fit_temperature(logits, truth)).astype(np.float32), rows
 
 
@@ -301,7 +313,12 @@ def _join(first: Part, second: Part) -> Part:
     )
 
 
-def _folds(part: Part, seed: int) -> list[_Fold]:
+def _fold(part: Part, rows: tuple[Indices, Indices]) -> _Fold:
+    return _Fold(*(_take(part, some) for some in rows))
+
+
+def _folds(part: Part, seed: int) -> list[tuple[Indices, Indices]]:
+    """Places of the photos to learn from and of those that are held out."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     number = min(FOLDS, len(set(part.groups)), int(np.bincount(part.truth).max()))
@@ -313,7 +330,7 @@ def _folds(part: Part, seed: int) -> list[_Fold]:
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         splits = list(splitter.split(part.embeddings, part.truth, part.groups))
     return [
-        _Fold(_take(part, train), _take(part, learnable), learnable)
+        (train, learnable)
         for train, held_out in splits
         # A class that a fold cannot learn says nothing of its settings.
         if len(learnable := held_out[np.isin(part.truth[held_out], part.truth[train])])
