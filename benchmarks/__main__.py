@@ -22,6 +22,7 @@ NAMES = (
     "climb",
     "distillation",
     "decisions",
+    "cross_fitting",
     "unknowns",
     "products",
     "twins",

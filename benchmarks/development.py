@@ -52,9 +52,7 @@ def held_out(rows: Sequence[dict[str, str]]) -> set[int]:
         places = [place for place, row in enumerate(rows) if row["label"] == label and row["split"] == "train"]
         if len(places) < 2:
             continue
-        groups = AgglomerativeClustering(
-            n_clusters=None, distance_threshold=ALIKE, metric="cosine", linkage="average"
-        ).fit_predict(directions[[by_image[rows[place]["image"]] for place in places]])
+        groups = _groups(directions[[by_image[rows[place]["image"]] for place in places]], ALIKE)
         sizes = np.bincount(groups)
         taken = 0
         for group in random.permutation(len(sizes)):
@@ -62,6 +60,24 @@ def held_out(rows: Sequence[dict[str, str]]) -> set[int]:
                 chosen |= {place for place, own in zip(places, groups, strict=True) if own == group}
                 taken += sizes[group]
     return chosen
+
+
+def alike(
+    found: Scores, truth: npt.NDArray[np.int64], some: npt.NDArray[np.bool_], distance: float = ALIKE
+) -> list[str]:
+    """Names of groups of ``some`` of the photos, by class: those whose embeddings ``[N, D]`` are on average nearer."""
+    directions, names = _directions(found), [""] * len(truth)
+    for number in np.unique(truth).tolist():
+        places = np.flatnonzero((truth == number) & some)
+        groups = _groups(directions[places], distance) if len(places) > 1 else np.zeros(len(places), np.int64)
+        for place, group in zip(places.tolist(), groups.tolist(), strict=True):
+            names[place] = f"{number}-{group}"
+    return names
+
+
+def _groups(directions: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int64]:
+    found = AgglomerativeClustering(n_clusters=None, distance_threshold=distance, metric="cosine", linkage="average")
+    return np.asarray(found.fit_predict(directions), np.int64)
 
 
 def _directions(found: Scores) -> npt.NDArray[np.float64]:

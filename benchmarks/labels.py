@@ -24,6 +24,7 @@ from kramar.auditing import cleaning, labels
 from kramar.auditing.cleaning import REMOVED, Judged
 from kramar.data.listing import PhotoFile, Row
 from kramar.data.manifest import Entry
+from kramar.decisions.calibration import calibrated
 from kramar.evaluation.metrics import wilson
 from kramar.evaluation.paired import difference, permutation
 from kramar.progress import Silent
@@ -35,6 +36,12 @@ SEEDS = 3
 ASKED = {"uniformly": 0.8, "to the most confusable class": 0.5}
 
 Indices = npt.NDArray[np.int64]
+
+
+def said_by_others(part: Part, classes: int, seed: int) -> tuple[Scores, Indices]:
+    """Calibrated scores of photos by models that have not learnt from them, and the photos' places."""
+    logits, rows = out_of_fold(part, classes, seed, Silent())
+    return calibrated(logits, part.truth[rows]), rows
 
 
 class Shop:
@@ -59,7 +66,7 @@ class Shop:
     def confusable(self) -> Indices:
         """Of each class, the one that it is most easily taken for, by models that did not learn from the photo."""
         part = self.part(self.truth, self.train)
-        scores, rows = out_of_fold(part, len(self.classes), 0, Silent())
+        scores, rows = said_by_others(part, len(self.classes), 0)
         truth = part.truth[rows]
         mean = np.stack([scores[truth == label].mean(axis=0) for label in range(len(self.classes))])
         np.fill_diagonal(mean, -1)
@@ -81,7 +88,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             flipped = generator.choice(places, round(FLIPPED * len(places)), replace=False)
             other = (truth[flipped] + generator.integers(1, len(shop.classes), len(flipped))) % len(shop.classes)
             truth[flipped] = other if how == "uniformly" else confusable[truth[flipped]]
-            scores, rows = out_of_fold(shop.part(truth, shop.train), len(shop.classes), seed, Silent())
+            scores, rows = said_by_others(shop.part(truth, shop.train), len(shop.classes), seed)
             rows = places[rows]
             most = round(LOOKED_AT * len(places))
             default = np.argsort(get_label_quality_scores(truth[rows], scores), kind="stable")

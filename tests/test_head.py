@@ -177,7 +177,6 @@ def test_photos_are_judged_by_heads_that_have_not_learnt_from_them() -> None:
     assert sorted(rows.tolist()) == sorted(same.tolist()) == list(range(120))
     for said, places in ((searched, rows), (given, same)):
         assert said.dtype == np.float32
-        np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
         judged = dict(zip(places.tolist(), said.argmax(axis=1).tolist(), strict=True))
         assert [judged[40], judged[41]] == [1, 1]
         assert np.mean([judged[row] == part.truth[row] for row in range(120)]) > 0.85

@@ -61,6 +61,11 @@ def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]
     return np.exp(log_softmax(logits / temperature))
 
 
+def calibrated(logits: Floats, truth: Indices) -> npt.NDArray[np.float32]:
+    """Probabilities ``[N, C]`` at the temperature that suits these very photos, of the classes ``truth`` ``[N]``."""
+    return probabilities(logits, fit_temperature(logits, truth)).astype(np.float32)
+
+
 def logits_of(calibrated: Floats) -> npt.NDArray[np.float64]:
     """What gives probabilities ``[N, C]`` at temperature 1: their logits but for a constant a photo, ``[N, C]``."""
     return np.log(np.maximum(calibrated, np.finfo(np.float32).tiny).astype(np.float64))

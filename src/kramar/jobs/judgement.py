@@ -11,6 +11,7 @@ from kramar.auditing import labels
 from kramar.auditing.cleaning import Judged
 from kramar.auditing.issues import Issue
 from kramar.data.manifest import Entry
+from kramar.decisions.calibration import calibrated
 from kramar.progress import Progress
 from kramar.runtime.session import Scores
 from kramar.training.head import Part, out_of_fold
@@ -37,7 +38,7 @@ def judge(
     number = {label: place for place, label in enumerate(classes)}
     truth = np.array([number[entry.label] for entry in entries], np.int64)
     groups = [entry.group for entry in entries]
-    probabilities, rows = (
+    logits, rows = (
         out_of_fold(Part(seen, truth, groups), len(classes), seed, listener, regularisation)
         if len(classes) > 1
         else (np.zeros((0, 1), np.float32), np.zeros(0, np.int64))
@@ -45,6 +46,7 @@ def judge(
     if not len(rows):
         return Judgement([], {}, 0, 0)
     some, truth = [entries[row] for row in rows.tolist()], truth[rows]
+    probabilities = calibrated(logits, truth)
     top = probabilities.argmax(axis=1)
     guesses = {
         entry.image: Judged(classes[guess], float(scores[guess]))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kramar.decisions.calibration import fit_temperature, log_loss, probabilities
+from kramar.decisions.calibration import fit_temperature, log_loss
 from kramar.models.linear import Linear
 from kramar.progress import Progress
 from kramar.records import HeadRecord, Trial
@@ -109,17 +109,16 @@ def fit_head(
 def out_of_fold(
     part: Part, classes: int, seed: int, progress: Progress, regularisation: float | None = None
 ) -> tuple[Scores, Indices]:
-    """What heads say of photos that they did not learn from: probabilities ``[M, C]``, and the photos' places ``[M]``.
+    """What heads say of photos that they did not learn from: logits ``[M, C]``, and the photos' places ``[M]``.
 
-    Each photo is judged by a head that was fitted on the other folds, whole groups in one fold. The temperature is that
-    of the lowest log loss over all, and so is C where no ``regularisation`` is given; with one, a fold is fitted after
-    the other, in little memory. Left out are photos of classes that the other folds lack.
+    Each photo is judged by a head that was fitted on the other folds, whole groups in one fold. C is that of the lowest
+    log loss over all where no ``regularisation`` is given; with one, a fold is fitted after the other, in little
+    memory. Left out are photos of classes that the other folds lack.
     """
     folds = _folds(part, seed)
     if not folds:
         return np.zeros((0, classes), np.float32), np.zeros(0, np.int64)
     rows = np.concatenate([held_out for _, held_out in folds])
-    truth = part.truth[rows]
     if regularisation is None:
         search = _Search([_fold(part, one) for one in folds], classes, math.inf, SHRINKAGE)
         logits, _ = search.held_out(search.regularisation(progress))
@@ -131,7 +130,7 @@ def out_of_fold(
                 said.append(head(part.embeddings[held_out]))
                 advance(1)
         logits = np.concatenate(said)
-    return probabilities(logits, fit_temperature(logits, truth)).astype(np.float32), rows
+    return logits.astype(np.float32), rows
 
 
 def fit_taught(
