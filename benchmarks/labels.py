@@ -41,7 +41,7 @@ Indices = npt.NDArray[np.int64]
 def said_by_others(part: Part, classes: int, seed: int) -> tuple[Scores, Indices]:
     """Calibrated scores of photos by models that have not learnt from them, and the photos' places."""
     logits, rows = out_of_fold(part, classes, seed, Silent())
-    return calibrated(logits, part.truth[rows]), rows
+    return calibrated(logits, part.truth[rows]), rows.astype(np.int64)
 
 
 class Shop:

@@ -21,10 +21,10 @@ from kramar.runtime.session import Scores, inference
 Heat = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
 
-# From where a class is seen a little to where it is seen most.
-_WARM = np.array([(255, 214, 10), (251, 133, 0), (214, 40, 40)], np.float32)
-# How much of the photo the strongest heat hides.
-_OPAQUE = 0.7
+# From where a class is seen a little to where it is seen most, and how much of the photo that hides.
+_WARM, _OPAQUE = np.array([(60, 20, 140), (220, 60, 80), (255, 225, 60)], np.float32), 0.45
+# Where it is not seen, the photo is grey and dim: on red goods, warm colours alone would not show.
+_DIM, _DARKEST = 0.5, 20
 
 
 class HeatMaps:
@@ -72,12 +72,14 @@ class HeatMaps:
 
 
 def drawn(photo: Pixels, heat: Heat, quality: int = 85) -> bytes:
-    """A JPEG of ``photo``, uint8 ``[S, S, 3]``, with its heat ``[h, w]`` over it."""
+    """A JPEG of ``photo``, uint8 ``[S, S, 3]``, with its heat ``[h, w]`` over it: grey and dim where there is none."""
     size = (photo.shape[1], photo.shape[0])
     smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
     at = np.linspace(0, 1, len(_WARM))
     warm = np.stack([np.interp(smooth, at, channel) for channel in _WARM.T], axis=-1)
-    share = _OPAQUE * smooth[..., None]
+    hot = (1 - _OPAQUE) * photo + _OPAQUE * warm
+    cold = _DIM * photo.mean(axis=2, keepdims=True) + _DARKEST
+    mixed = hot * smooth[..., None] + cold * (1 - smooth[..., None])
     out = io.BytesIO()
-    Image.fromarray((photo * (1 - share) + warm * share + 0.5).astype(np.uint8)).save(out, "JPEG", quality=quality)
+    Image.fromarray((mixed + 0.5).astype(np.uint8)).save(out, "JPEG", quality=quality)
     return out.getvalue()
