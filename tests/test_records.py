@@ -3,6 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from kramar.evaluation.metrics import wilson
 from kramar.records import (
     CARD_SCHEMA,
     ClassCard,
@@ -151,3 +152,5 @@ def test_a_promise_that_is_not_kept_is_not_said_again() -> None:
     assert kept.model_copy(update={"precision": low}).no_person() == (
         "71% of photos get an answer without a person, of which 96.5% were right: less than the 98% that was asked for"
     )
+    none = kept.model_copy(update={"threshold": None, "coarse": wilson(88, 100)})
+    assert none.no_person() == "No answer is sure enough for 98% precision; 88% of photos get a category above theirs"

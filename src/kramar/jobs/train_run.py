@@ -14,12 +14,11 @@ from kramar.auditing.gate import summary
 from kramar.auditing.issues import Issue, gravest_first, write_issues
 from kramar.config import TrainConfig
 from kramar.data import manifest, split
-from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.decisions import fitting, unknowns
 from kramar.decisions.fitting import Asked
 from kramar.decisions.unknowns import Familiar
-from kramar.errors import DataError, FailedError
+from kramar.errors import FailedError
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored, score
 from kramar.exporting import onnx_file
@@ -29,19 +28,19 @@ from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samp
 from kramar.jobs.card import licence, model_card, source
 from kramar.jobs.gather import Gathered
 from kramar.jobs.judgement import judge
+from kramar.jobs.looked import look
 from kramar.jobs.run import Run, RunFolder
 from kramar.jobs.scores import outputs, scored
-from kramar.models import architectures, engines, features
+from kramar.models import architectures, engines
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
-from kramar.models.features import Pass, Worker
 from kramar.models.store import FeatureStore
-from kramar.records import Decisions, LeftOut, Metrics, ModelCard, ResizeRule
+from kramar.records import Decisions, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
 from kramar.runtime.rule import Rule
 from kramar.training import ladder
-from kramar.training.budget import affordable, some, thinned
+from kramar.training.budget import some
 from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
 from kramar.training.head import Part
 from kramar.training.ladder import Planned
@@ -92,7 +91,10 @@ class Training:
             if choice is None or not engines.is_installed(choice):
                 choice = engines.choose(self._network, converted, run)
             run.choose(choice=choice)
-            entries, store, done = self._features(converted, choice)
+            looked = look(self._source, self._config, self._network, converted, choice, self._gathered, run)
+            entries, store = looked.entries, looked.store
+            self._left_out += looked.left_out
+            self._warnings += looked.warnings
         val = [entry for entry in entries if entry.split == "val"]
         aside = split.aside(val, self._config.seed, split.elsewhere(entries, "val"))
         self._aside = sum(aside)
@@ -141,7 +143,7 @@ class Training:
             card=card,
             decisions=decided(said["test"], Rule(decisions, card.classes)) if decisions and "test" in said else None,
             choice=choice,
-            features=done,
+            features=looked.done,
         )
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
@@ -263,50 +265,6 @@ class Training:
                 f"The smallest takes {smallest / 1e6:.2f}MB, the fastest {fastest:.1f}ms: ask for that, "
                 "or give more time (--budget) and all rungs (--rungs)"
             )
-        return chosen
-
-    def _features(self, converted: Converted, choice: Choice) -> tuple[list[Entry], FeatureStore, Pass]:
-        """The readable entries that the budget has room for, and the store that has their embeddings."""
-        worker = Worker(choice, converted, self._network)
-        folder = features.store_folder(self._network, converted, choice)
-        store = FeatureStore(folder, self._network.width)
-        entries = self._within_budget(store, worker)
-        if self._config.strict:
-            refuse(self._left_out, self._source)
-        done = worker.fill(store, entries, self._run)
-        self._left_out += done.left_out
-        if self._config.strict:
-            refuse(done.left_out, self._source)
-        readable = [entry for entry in entries if entry.hash in store]
-        if not readable:
-            first = done.left_out[0]
-            raise DataError(
-                f"{self._source}: none of the {len(entries)} photos can be read, "
-                f"the first {first.image!r}: {first.detail}"
-            )
-        return readable, store, done
-
-    def _within_budget(self, store: FeatureStore, worker: Worker) -> list[Entry]:
-        entries = self._gathered.entries
-        allowed = self._run.plan.photos
-        if allowed is None:
-            pending = features.missing(store, entries)
-            rate = worker.expected(pending, entries)
-            left = self._config.budget - self._run.elapsed
-            allowed = affordable(entries, len(pending), rate, self._network.width, left)
-            self._run.choose(photos=allowed)
-        if allowed >= len(entries):
-            return entries
-        chosen = thinned(entries, allowed)
-        kept = {id(entry) for entry in chosen}
-        self._left_out += [
-            LeftOut(image=entry.image, kind="over_budget", detail="no time for it in the budget")
-            for entry in entries
-            if id(entry) not in kept
-        ]
-        warning = f"the budget has time for {len(chosen):,} of {len(entries):,} photos; a longer --budget uses all"
-        self._warnings.append(warning)
-        self._run.say(f"Warning: {warning}")
         return chosen
 
     def _card(self, material: Material) -> Callable[..., ModelCard]:

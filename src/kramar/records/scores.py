@@ -111,7 +111,8 @@ class DecisionScores(Record):
         """How many photos need no person, and how sure that is, in words."""
         target = percent(self.precision_target)
         if self.threshold is None:
-            return f"No answer is sure enough for {target} precision"
+            above = f"; {self.coarse.value:.0%} of photos get a category above theirs" if self.coarse.value else ""
+            return f"No answer is sure enough for {target} precision{above}"
         if self.missed and self.precision:
             return (
                 f"{self.coverage.value:.0%} of photos get an answer without a person, of which "
