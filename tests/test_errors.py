@@ -13,6 +13,7 @@ from kramar.errors import (
     ModelFileError,
     OutputError,
     PhotoError,
+    RequestError,
     RunFolderError,
 )
 
@@ -28,6 +29,7 @@ ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind._
         (PhotoError, 2),
         (ModelFileError, 2),
         (RunFolderError, 2),
+        (RequestError, 2),
         (MissingExtra, 2),
         (FailedError, 1),
         (OutputError, 1),

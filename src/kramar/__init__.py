@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kramar.jobs.evaluate import Evaluation, Evaluations, evaluate
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
+    from kramar.jobs.serve import serve
     from kramar.jobs.train import train
     from kramar.jobs.tune import Tuning, tune
     from kramar.jobs.weights import weights_fetch, weights_list, weights_verify
@@ -78,6 +79,7 @@ _HOMES = {
     "distill": "kramar.jobs.distill",
     "evaluate": "kramar.jobs.evaluate",
     "load": "kramar.jobs.load",
+    "serve": "kramar.jobs.serve",
     "train": "kramar.jobs.train",
     "tune": "kramar.jobs.tune",
     **dict.fromkeys(("weights_fetch", "weights_list", "weights_verify"), "kramar.jobs.weights"),
@@ -116,6 +118,7 @@ __all__ = [
     "distill",
     "evaluate",
     "load",
+    "serve",
     "train",
     "tune",
     "weights_fetch",

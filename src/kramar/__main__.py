@@ -2,4 +2,5 @@
 
 from kramar.cli import run
 
-run()
+if __name__ == "__main__":  # the workers of kramar serve import it, too
+    run()

@@ -8,6 +8,7 @@
     │   │   └── PhotoError   one photo; the run goes on without it
     │   ├── ModelFileError   a model file
     │   ├── RunFolderError   a run folder that holds something else
+    │   ├── RequestError     one request to the service; the service goes on
     │   └── MissingExtra     a part that is not installed
     └── FailedError          the machine said no (exit code 1)
         ├── OutputError      disk full, not writable
@@ -52,6 +53,19 @@ class ModelFileError(InputError):
 
 class RunFolderError(InputError):
     """A run folder holds a run of other data or options."""
+
+
+class RequestError(InputError):
+    """One request to the service cannot be answered.
+
+    ``kind`` says why, and with which status it is answered (`serving.problems`); ``retry_after`` is how many seconds
+    later the same request may do better, where that can be told.
+    """
+
+    def __init__(self, kind: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 class MissingExtra(InputError):  # noqa: N818 - reads as what it is: an extra that is missing

@@ -20,6 +20,7 @@ from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
 from kramar.cli.options import WHOLE, CacheSize, ClassPrecision, ClassSets, Columns, Data, Json, Precision, Strict
+from kramar.cli.serve import serve
 from kramar.cli.show import (
     count_predictions,
     json_predictions,
@@ -328,4 +329,5 @@ def classify(
         raise DataError(f"none of the {done:,} {what} could be read: their rows say why; check the paths")
 
 
+app.command()(serve)
 app.command()(benchmark)

@@ -1,0 +1,97 @@
+"""``kramar serve``: a model file behind an address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kramar.config import parse_duration, parse_size, whole_number
+from kramar.errors import MissingExtra
+from kramar.serving.settings import (
+    DEFAULT_BODY_TIMEOUT,
+    DEFAULT_DEADLINE,
+    DEFAULT_MAX_BATCH,
+    DEFAULT_MAX_BODY,
+    DEFAULT_MAX_PHOTOS,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_QUEUE,
+    DEFAULT_RATE,
+    HOST,
+    PORT,
+    Limits,
+    ServeConfig,
+)
+
+
+def serve(
+    model: str | os.PathLike[str],
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    workers: int = 1,
+    api_key_file: str | os.PathLike[str] | None = None,
+    cors: Sequence[str] = (),
+    allow_urls: Sequence[str] = (),
+    max_body: str | float = DEFAULT_MAX_BODY,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_photos: int = DEFAULT_MAX_PHOTOS,
+    max_batch: int = DEFAULT_MAX_BATCH,
+    queue: int = DEFAULT_QUEUE,
+    rate: int = DEFAULT_RATE,
+    deadline: str | float = DEFAULT_DEADLINE,
+    body_timeout: str | float = DEFAULT_BODY_TIMEOUT,
+    told: Callable[[str], None] | None = None,
+) -> None:
+    """Answer what photos show over HTTP, until SIGTERM or Ctrl-C; what was accepted by then is answered.
+
+    A model file that is replaced is taken up without a pause; a broken one is refused, and the old one goes on.
+
+    Args:
+        model: a model file.
+        host: the address to listen on; one that other machines reach needs ``api_key_file``.
+        port: 0 takes a free one.
+        workers: processes, which divide the cores among themselves. A script that asks for several needs
+            ``if __name__ == "__main__":`` around the call.
+        api_key_file: the keys that are let in, as ``NAME:SHA256`` a line.
+        cors: origins whose pages may ask.
+        allow_urls: patterns of the URLs that are fetched; by default none is.
+        max_body: bytes of a request.
+        max_pixels: pixels of a photo.
+        max_photos: photos of a request.
+        max_batch: photos that the model sees at once.
+        queue: photos of all requests that are accepted and not yet answered.
+        rate: requests a second of each key.
+        deadline: time from the end of a request's body to its answer.
+        body_timeout: time for a request's body.
+        told: is given the address as soon as it takes requests.
+
+    Raises:
+        InputError: an option, the model file or the address cannot be used.
+    """
+    try:
+        from kramar.serving.server import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "kramar":
+            raise
+        raise MissingExtra("serve", "kramar serve") from None
+    config = ServeConfig(
+        model=Path(model),
+        host=host,
+        port=whole_number(port, "--port", 0, 65535),
+        workers=whole_number(workers, "--workers", 1),
+        keys=None if api_key_file is None else Path(api_key_file),
+        cors=tuple(cors),
+        allow_urls=tuple(allow_urls),
+        max_batch=whole_number(max_batch, "--max-batch", 1),
+        limits=Limits(
+            body=int(parse_size(max_body, "--max-body")),
+            pixels=whole_number(max_pixels, "--max-pixels", 1),
+            photos=whole_number(max_photos, "--max-photos", 1),
+            queue=whole_number(queue, "--queue", 1),
+            rate=whole_number(rate, "--rate", 1),
+            deadline=parse_duration(deadline, "--deadline"),
+            body_timeout=parse_duration(body_timeout, "--body-timeout"),
+        ),
+    )
+    run(config, told or (lambda _address: None))

@@ -1,0 +1,200 @@
+"""Photos to predictions: decoded on several threads while the model sees others, in batches of what is ready.
+
+A photo that finds the model idle is seen at once; under load, batches fill by themselves while the model is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kramar.data.pixels import Pixels, header
+from kramar.errors import PhotoError, RequestError
+from kramar.records import Prediction
+from kramar.runtime.model import Model
+from kramar.serving.metrics import Metrics
+from kramar.serving.settings import ServeConfig
+from kramar.serving.submitted import Submitted
+
+# Of the time that a photo takes, what the newest batch says of it.
+_NEWEST = 0.1
+
+
+@dataclass(slots=True)
+class _Request:
+    """The photos of one request, their predictions so far, and the model that gives all of them."""
+
+    model: Model
+    photos: Sequence[Submitted]
+    answered: asyncio.Future[list[Prediction | PhotoError]]
+    found: dict[int, Prediction | PhotoError] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.answered.done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A photo that the model can see."""
+
+    request: _Request
+    place: int
+    pixels: Pixels
+
+
+class Engine:
+    """Answers photos; made and asked in one event loop."""
+
+    def __init__(self, config: ServeConfig, metrics: Metrics) -> None:
+        self._config, self._metrics = config, metrics
+        self._loop = asyncio.get_running_loop()
+        self._decoders = ThreadPoolExecutor(config.threads, thread_name_prefix="kramar-decode")
+        self._changed = threading.Condition()
+        self._ready: deque[_Ready] = deque()
+        self._decoding = 0
+        self._is_closed = False
+        self._seconds_each = 0.0
+        self.waiting = 0
+        self._model_thread = threading.Thread(target=self._work, name="kramar-model")
+        self._model_thread.start()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether photos are answered."""
+        return self._model_thread.is_alive() and not self._is_closed
+
+    @contextmanager
+    def places(self, photos: int) -> Iterator[None]:
+        """Room for ``photos`` in the queue as long as the block lasts. Raises RequestError where there is none."""
+        self.check_room(photos)
+        self.waiting += photos
+        self._metrics.queue.set(self.waiting)
+        try:
+            yield
+        finally:
+            self.waiting -= photos
+            self._metrics.queue.set(self.waiting)
+
+    def check_room(self, photos: int) -> None:
+        """Raise RequestError where the queue has no room for ``photos``."""
+        if not self.is_working:
+            raise RequestError("unavailable", "the service is ending: ask again in a moment", retry_after=1)
+        if self.waiting + photos > self._config.limits.queue:
+            wait = max(1, math.ceil(self.waiting * self._seconds_each))
+            raise RequestError(
+                "queue_full", f"{self.waiting} photos are waiting: ask again in {wait} s", retry_after=wait
+            )
+
+    async def answer(self, model: Model, photos: Sequence[Submitted]) -> list[Prediction | PhotoError]:
+        """A prediction of ``model`` for each of ``photos``, or why there is none, in order.
+
+        Where it is cancelled, the work that is left is dropped.
+        """
+        request = _Request(model, photos, self._loop.create_future())
+        with self._changed:
+            self._decoding += len(photos)
+        for place in range(len(photos)):
+            self._decoders.submit(self._decode, request, place)
+        return await request.answered
+
+    def close(self) -> None:
+        """End the threads, when what was accepted is answered."""
+        self._decoders.shutdown(cancel_futures=True)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._model_thread.join()
+
+    def _decode(self, request: _Request, place: int) -> None:
+        ready = None
+        try:
+            if not request.is_over:
+                ready = _Ready(request, place, self._pixels(request.model, request.photos[place]))
+        except PhotoError as error:
+            self._loop.call_soon_threadsafe(_deliver, [(request, place, error)])
+        except Exception as error:
+            self._loop.call_soon_threadsafe(_fail, request, error)
+        finally:
+            with self._changed:
+                self._decoding -= 1
+                if ready is not None:
+                    self._ready.append(ready)
+                self._changed.notify()
+
+    def _pixels(self, model: Model, photo: Submitted) -> Pixels:
+        if photo.problem is not None:
+            raise photo.problem
+        if photo.data:
+            found, most = header(photo.data), self._config.limits.pixels
+            if found.width * found.height > most:
+                raise PhotoError(
+                    "too_large", f"{found.width} x {found.height} pixels; at most {most:,} are read: shrink it first"
+                )
+        return model.pixels(photo.data)
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) or not self._is_closed:
+            if not batch:
+                continue  # nobody waits for them any more
+            try:
+                found = self._predict(batch)
+            except Exception as error:
+                for one in batch:
+                    self._loop.call_soon_threadsafe(_fail, one.request, error)
+            else:
+                self._loop.call_soon_threadsafe(_deliver, found)
+
+    def _next_batch(self) -> list[_Ready]:
+        """What is ready, of one model; it waits a little for what is being decoded."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._is_closed)
+            until = time.monotonic() + self._config.max_wait
+            while self._decoding and 0 < len(self._ready) < self._config.max_batch:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            return self._take()
+
+    def _take(self) -> list[_Ready]:
+        batch: list[_Ready] = []
+        while self._ready and len(batch) < self._config.max_batch:
+            if batch and self._ready[0].request.model is not batch[0].request.model:
+                break
+            one = self._ready.popleft()
+            if not one.request.is_over:
+                batch.append(one)
+        return batch
+
+    def _predict(self, batch: Sequence[_Ready]) -> list[tuple[_Request, int, Prediction]]:
+        model, began = batch[0].request.model, time.monotonic()
+        answers = model.answers(np.stack([one.pixels for one in batch]))
+        each = (time.monotonic() - began) / len(batch)
+        self._seconds_each += _NEWEST * (each - self._seconds_each)
+        self._metrics.batches.observe(len(batch))
+        return [
+            (one.request, one.place, model.predict(one.request.photos[one.place].name, answer))
+            for one, answer in zip(batch, answers, strict=True)
+        ]
+
+
+def _deliver(found: Sequence[tuple[_Request, int, Prediction | PhotoError]]) -> None:
+    for request, place, said in found:
+        request.found[place] = said
+        if len(request.found) == len(request.photos) and not request.is_over:
+            request.answered.set_result([request.found[place] for place in range(len(request.photos))])
+
+
+def _fail(request: _Request, error: Exception) -> None:
+    if not request.is_over:
+        request.answered.set_exception(error)

@@ -1,0 +1,81 @@
+"""The model file that is served, opened anew when it is replaced."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from kramar.files import sha256
+from kramar.runtime.model import Model
+from kramar.runtime.session import any_photo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model that answers: its file's SHA-256, and since when (seconds since 1970)."""
+
+    model: Model
+    sha256: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What changes when a file is written or replaced."""
+
+    inode: int
+    size: int
+    modified: int
+
+
+class LiveModel:
+    """A model file; ``current`` is the newest of it that could be opened.
+
+    A request takes ``current`` once, so that its answer is wholly from one model; the old one lives as long as a
+    request has it.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Open ``path`` on ``threads`` threads. Raises ModelFileError."""
+        self._path, self._threads = path, threads
+        self._seen = self._state()
+        self.current = self._open()
+        self.problem = ""
+
+    def look(self) -> bool | None:
+        """Open the file anew where it has changed: whether that worked, or None where nothing has changed.
+
+        It takes as long as opening a model does, and is called by one thread at a time.
+        """
+        state = self._state()
+        if state == self._seen:
+            return None
+        try:
+            opened = self._open()
+        except Exception as error:  # whatever it is, the old one goes on
+            # What is written again is looked at again; what stays as it is, is told once.
+            self._seen, self.problem = state, str(error)
+            log.exception("new model file refused, the old one goes on")
+            return False
+        if self._state() != state:
+            return None  # replaced once more meanwhile: the next look takes that one
+        self._seen, self.problem, self.current = state, "", opened
+        log.info("new model file", extra={"sha256": opened.sha256, "classes": len(opened.model.card.classes)})
+        return True
+
+    def _open(self) -> Opened:
+        model = Model(self._path, self._threads)
+        # The first run of a session takes longer: no request should wait for it.
+        model.answers(any_photo(model.card.resize.size))
+        return Opened(model, sha256(self._path), time())
+
+    def _state(self) -> _State | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return _State(found.st_ino, found.st_size, found.st_mtime_ns)

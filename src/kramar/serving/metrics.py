@@ -1,0 +1,76 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from kramar.records import Prediction
+
+# Where each worker of several leaves its figures, so that any of them can tell those of all.
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_PHOTOS = (1, 2, 4, 8, 16, 32, 64)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
+
+
+class Metrics:
+    """The figures of one process."""
+
+    def __init__(self) -> None:
+        own = self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "kramar_requests", "Requests by endpoint, method and status.", ["path", "method", "status"], registry=own
+        )
+        self.seconds = Histogram(
+            "kramar_request_seconds", "From a request's head to its answer.", ["path"], registry=own, buckets=_SECONDS
+        )
+        self.queue = Gauge(
+            "kramar_queue_photos", "Accepted and not yet answered.", registry=own, multiprocess_mode="livesum"
+        )
+        self.batches = Histogram(
+            "kramar_batch_photos", "Photos that the model saw at once.", registry=own, buckets=_PHOTOS
+        )
+        self.photos = Counter(
+            "kramar_photos",
+            "Photos by decision; error where one could not be read, none where the model has no decisions.",
+            ["decision"],
+            registry=own,
+        )
+        self.confidence = Histogram(
+            "kramar_confidence",
+            "Probability of each photo's label: its mean (sum / count) falls when photos change.",
+            registry=own,
+            buckets=_SHARES,
+        )
+        self.reloads = Counter(
+            "kramar_model_reloads", "Replaced model files: loaded, or refused.", ["result"], registry=own
+        )
+        self.loaded = Gauge(
+            "kramar_model_loaded_timestamp_seconds",
+            "Since when the model answers.",
+            registry=own,
+            multiprocess_mode="livemax",
+        )
+
+    def answered(self, predictions: Iterable[Prediction]) -> None:
+        """Count what was said of photos."""
+        for one in predictions:
+            self.photos.labels("error" if one.error else one.decision or "none").inc()
+            if one.probability is not None:
+                self.confidence.observe(one.probability)
+
+    def text(self) -> bytes:
+        """All figures, of all workers where there are several, in Prometheus's text format."""
+        if SHARED_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def close(self) -> None:
+        """Take what is true of a living process alone out of the figures that others tell."""
+        if SHARED_FOLDER in os.environ:
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

@@ -1,0 +1,121 @@
+"""The service at its address, on one process or several, until it is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from kramar.errors import InputError
+from kramar.serving import logs
+from kramar.serving.app import create_app
+from kramar.serving.connection import Connection
+from kramar.serving.metrics import SHARED_FOLDER
+from kramar.serving.settings import ServeConfig
+
+# A body that has begun, and its answer: what is accepted is answered, but nobody can keep a service from ending.
+_MARGIN = 5.0
+# Connections that the system keeps until a worker takes them.
+_WAITING = 2048
+
+
+def run(config: ServeConfig, told: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, and then until all that was accepted is answered.
+
+    ``told`` gets the address when requests are taken. Raises InputError where it cannot be had.
+    """
+    # Also where the workers open their own: what is wrong is told once, and before anyone can ask.
+    app = create_app(config)
+    with _listening(config.host, config.port) as listener, _both_end_well():
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        if config.workers == 1:
+            server = uvicorn.Server(server_config(config, app))
+            told(address)
+            server.run([listener])
+        else:
+            with _shared_figures():
+                workers = server_config(config, partial(create_app, config))
+                told(address)
+                Multiprocess(workers, [listener]).run()
+
+
+def server_config(config: ServeConfig, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:
+    """How uvicorn runs the service, or each worker the one that it makes."""
+    limits = config.limits
+    return uvicorn.Config(
+        app,
+        factory=not isinstance(app, FastAPI),
+        http=Connection,
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=logs.CONFIG,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        workers=config.workers,
+        timeout_graceful_shutdown=round(limits.body_timeout + limits.deadline + _MARGIN),
+    )
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at the address, which takes connections from now on. Raises InputError."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise InputError(f"--host: {host} is no address of this machine ({error.strerror or error})") from None
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(place)
+        except (OSError, OverflowError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"--port: {host}:{port} cannot be had ({said}); choose another, or 0") from None
+        listener.listen(_WAITING)
+        yield listener
+
+
+@contextmanager
+def _both_end_well() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end a service well: uvicorn raises them once more when it is done, and here nobody minds."""
+
+    def done(_number: int, _frame: FrameType | None) -> None:
+        """All that was accepted is answered."""
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come to the main thread alone
+        return
+    before = {number: signal.signal(number, done) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _shared_figures() -> Iterator[None]:
+    """A folder in which the workers leave their figures for each other."""
+    before = os.environ.get(SHARED_FOLDER)
+    with tempfile.TemporaryDirectory(prefix="kramar-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[SHARED_FOLDER]
+            else:
+                os.environ[SHARED_FOLDER] = before

@@ -1,0 +1,113 @@
+"""What whoever runs the service may set, each default written once."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kramar.config import cores
+from kramar.errors import InputError
+
+HOST, PORT = "127.0.0.1", 8000
+DEFAULT_MAX_BODY = "20MB"
+# The photo of a 50-megapixel phone fits; one that is all read takes 150 MB while it is decoded.
+DEFAULT_MAX_PIXELS = 50_000_000
+DEFAULT_MAX_PHOTOS = 32
+DEFAULT_QUEUE = 64
+DEFAULT_MAX_BATCH = 8
+DEFAULT_RATE = 200
+DEFAULT_DEADLINE = "10s"
+DEFAULT_BODY_TIMEOUT = "30s"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request, one client and all of them together may take.
+
+    Attributes:
+        body: bytes of a request: its body, and the photos that are fetched for it.
+        held: bytes of all requests that are held at the same time.
+        pixels: of a photo, as its header gives them.
+        photos: in one request.
+        queue: photos that are accepted and not yet answered, of all requests.
+        rate: requests a second of one API key; there may be twice as many at once.
+        deadline: seconds from the end of a request's body to its answer.
+        body_timeout: seconds from the end of a request's head to that of its body.
+    """
+
+    body: int = 20_000_000
+    held: int = 256_000_000
+    pixels: int = DEFAULT_MAX_PIXELS
+    photos: int = DEFAULT_MAX_PHOTOS
+    queue: int = DEFAULT_QUEUE
+    rate: float = DEFAULT_RATE
+    deadline: float = 10.0
+    body_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        for option, seconds in (("--deadline", self.deadline), ("--body-timeout", self.body_timeout)):
+            if not 0 < seconds < math.inf:
+                raise InputError(f"{option}: expected more than no time, found {seconds:g}s; try {option} 10s")
+        if self.queue < self.photos:
+            raise InputError(
+                f"--queue: expected room for the {self.photos} photos of one request, found {self.queue}; "
+                "raise it, or lower --max-photos"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """The options of one service.
+
+    Attributes:
+        port: 0 takes a free one.
+        workers: processes that share the port, and the cores.
+        keys: a file of API keys (`serving.keys`); without one, anyone who reaches the address is answered.
+        cors: the origins whose pages may ask, such as ``https://shop.example``.
+        allow_urls: patterns of the URLs that are fetched (`serving.patterns`); none by default.
+        max_batch: photos that the model sees at once, at most.
+        max_wait: seconds that a batch waits for photos that are being decoded; a photo alone never waits.
+        poll: seconds between two looks at the model file.
+    """
+
+    model: Path
+    host: str = HOST
+    port: int = PORT
+    workers: int = 1
+    keys: Path | None = None
+    cors: tuple[str, ...] = ()
+    allow_urls: tuple[str, ...] = ()
+    max_batch: int = DEFAULT_MAX_BATCH
+    max_wait: float = 0.002
+    poll: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.keys is None and not is_loopback(self.host):
+            raise InputError(
+                f"--host: {self.host} is reached from other machines, so --api-key-file is needed; "
+                f"give one (docs/serve.md says how to make it), or listen on {HOST} alone"
+            )
+        for origin in self.cors:
+            if not re.fullmatch(r"https?://[^/?#\s@]+", origin):
+                raise InputError(
+                    f"--cors: expected an origin such as https://shop.example, without a path, found {origin!r}"
+                )
+
+    @property
+    def threads(self) -> int:
+        """Of each worker: busy threads of two processes on one core wait for each other."""
+        return max(1, cores() // self.workers)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
