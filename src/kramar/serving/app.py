@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response, Security
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -25,6 +25,7 @@ from kramar.serving.submitted import PhotoDocument, PhotosDocument
 from kramar.version import __version__
 
 _JSON = "application/json"
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 _PATHS = frozenset({"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
@@ -46,7 +47,9 @@ def create_app(
             yield
 
     # Its pages for people load scripts from elsewhere.
-    app = FastAPI(title="kramar", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="kramar", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     _add_endpoints(app, service)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _no_endpoint)
@@ -98,7 +101,7 @@ def _add_endpoints(app: FastAPI, service: Service) -> None:
         found = Readiness(ready=ready, sha256=service.live.current.sha256, reload_problem=service.live.problem)
         return Response(found.model_dump_json(), 200 if ready else 503, media_type=_JSON)
 
-    @app.get("/metrics", dependencies=needed, response_class=PlainTextResponse, responses=_described(keyed))
+    @app.get("/metrics", dependencies=needed, response_class=Response, responses=_TEXT | _described(keyed))
     async def metrics() -> Response:
         """Figures for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -92,7 +92,7 @@ class Fetcher:
             found = self._ask(asked, self._address(asked), until, take)
             if isinstance(found, bytes):
                 return found
-            url = urljoin(url, found)
+            url = _onward(url, found)
         raise PhotoError("missing", f"more than {_MOST_REDIRECTS} redirects")
 
     def _allowed(self, url: str) -> Place:
@@ -149,6 +149,13 @@ class Fetcher:
         if answer.length:
             raise PhotoError("missing", "the URL's server broke off")
         return b"".join(chunks)
+
+
+def _onward(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise PhotoError("refused_url", "redirected to what is no URL") from None
 
 
 def _said(error: Exception) -> str:

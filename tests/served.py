@@ -1,0 +1,126 @@
+"""Services for the tests: a model file of a few hundred bytes, in this process or behind a port of this machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import uvicorn
+from onnx import TensorProto, helper
+from starlette.testclient import TestClient
+
+from drawn import photo
+from kramar.records import ClassCard, Decisions, Promise
+from kramar.serving.app import create_app
+from kramar.serving.server import server_config
+from kramar.serving.settings import ServeConfig
+from model_files import card
+
+FRUIT, TREES = ("apple", "fig", "kiwi"), ("ash", "elm", "oak")
+SIZE = 16
+PHOTOS = [photo(seed) for seed in range(12)]
+FORM = 'multipart/form-data; boundary="cut-here"'
+
+
+def model_file(path: Path, labels: Sequence[str] = FRUIT, sharpness: float = 0.05) -> Path:
+    """A model file whose scores are a softmax of the photo's mean colours; it decides, and tells unknown things."""
+    promise = Promise(threshold=0.6, photos=200)
+    written = card(SIZE, tuple(labels)).model_copy(
+        update={
+            "classes": [ClassCard(label=label, category=f"Plants/{label}") for label in labels],
+            "decisions": Decisions(
+                precision_target=0.98,
+                auto=promise,
+                coarse=promise,
+                unknown_above=0.62,
+                set_coverage=0.95,
+                set_least=0.3,
+            ),
+        }
+    )
+    nodes = [
+        helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["means", "sharpness"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ReduceMax", ["probabilities"], ["likeliest"], axes=[1], keepdims=0),
+        helper.make_node("Sub", ["one", "likeliest"], ["unknown_score"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3]),
+            helper.make_tensor_value_info("unknown_score", TensorProto.FLOAT, ["N"]),
+        ],
+        [
+            helper.make_tensor("sharpness", TensorProto.FLOAT, [1], np.array([sharpness], np.float32)),
+            helper.make_tensor("one", TensorProto.FLOAT, [1], np.array([1], np.float32)),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {"kramar": written.model_dump_json()})
+    onnx.checker.check_model(model)
+    # As a run writes it: whole, and in one step.
+    beside = path.with_suffix(".new")
+    onnx.save(model, beside)
+    beside.replace(path)
+    return path
+
+
+def form(*photos: bytes | tuple[str, bytes], field: str = "photos") -> bytes:
+    """A form whose content type is FORM."""
+    out = b""
+    for number, given in enumerate(photos):
+        name, data = given if isinstance(given, tuple) else (f"{number}.png", given)
+        head = f'Content-Disposition: form-data; name="{field}"; filename="{name}"'
+        out += b"--cut-here\r\n" + head.encode() + b"\r\nContent-Type: image/png\r\n\r\n" + data + b"\r\n"
+    return out + b"--cut-here--\r\n"
+
+
+def document(*photos: bytes) -> bytes:
+    """Photos in JSON."""
+    return json.dumps({"photos": [{"data": base64.b64encode(data).decode()} for data in photos]}).encode()
+
+
+@contextmanager
+def inside(config: ServeConfig, **stand_ins: Any) -> Iterator[TestClient]:
+    """A client of the service in this process; an answer that its description lacks fails the test."""
+    with TestClient(create_app(config, **stand_ins), raise_server_exceptions=False) as client:
+        description = client.get("/openapi.json").json()
+
+        def is_described(answer: Any) -> None:
+            endpoint = description["paths"].get(answer.request.url.path, {}).get(answer.request.method.lower())
+            if endpoint is not None:
+                said = endpoint["responses"][str(answer.status_code)]["content"]
+                assert answer.headers["content-type"].partition(";")[0] in said
+
+        client.event_hooks["response"].append(is_described)
+        yield client
+
+
+@contextmanager
+def listening(config: ServeConfig) -> Iterator[tuple[str, int]]:
+    """The service behind a port of this machine, as long as the block lasts; then it ends as at SIGTERM."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(server_config(config, create_app(config)))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+        for name in ("kramar.serving", "uvicorn"):
+            logging.getLogger(name).handlers.clear()
+            logging.getLogger(name).propagate = True
