@@ -1,0 +1,277 @@
+"""Batches, queue and deadline: what waits, what is refused, what is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from kramar.data.pixels import Pixels
+from kramar.errors import PhotoError, RequestError
+from kramar.records import Prediction
+from kramar.runtime.model import Answer, Model
+from kramar.serving.engine import Engine
+from kramar.serving.metrics import Metrics
+from kramar.serving.settings import Limits, ServeConfig
+from kramar.serving.submitted import Submitted
+from served import FRUIT, PHOTOS, TREES, inside, model_file
+
+T = TypeVar("T")
+
+
+class Held(Model):
+    """A model that remembers its batches, and sees none before ``may`` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, threads=1)
+        self.may, self.sees = threading.Event(), threading.Event()
+        self.batches: list[int] = []
+        self.fails = False
+
+    def answers(self, images: Pixels) -> list[Answer]:
+        self.batches.append(len(images))
+        self.sees.set()
+        self.may.wait()
+        if self.fails:
+            raise MemoryError
+        return super().answers(images)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Held:
+    return Held(model_file(tmp_path / "model.onnx"))
+
+
+@asynccontextmanager
+async def engine(config: ServeConfig, *models: Held) -> AsyncIterator[Engine]:
+    made = Engine(config, Metrics())
+    try:
+        yield made
+    finally:
+        for model in models:
+            model.may.set()
+        await asyncio.to_thread(made.close)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    while not done():
+        await asyncio.sleep(0.001)
+
+
+def run(test: Callable[[], Awaitable[T]]) -> T:
+    async def limited() -> T:
+        async with asyncio.timeout(30):
+            return await test()
+
+    return asyncio.run(limited())
+
+
+def photos(*data: bytes) -> list[Submitted]:
+    return [Submitted(str(number), one) for number, one in enumerate(data)]
+
+
+def test_batches_fill_while_the_model_is_busy(model: Held) -> None:
+    async def test() -> None:
+        async with engine(ServeConfig(model.path), model) as made:
+            first = asyncio.create_task(made.answer(model, photos(PHOTOS[0])))
+            await until(model.sees.is_set)
+            others = [asyncio.create_task(made.answer(model, photos(one))) for one in PHOTOS[1:11]]
+            await until(lambda: len(made._ready) == 10)
+            model.may.set()
+            found = [row for task in (first, *others) for row in await task]
+        assert model.batches == [1, 8, 2]
+        assert [one.label for one in found if isinstance(one, Prediction)] == [
+            one.label for one in model.classify(PHOTOS[:11])
+        ]
+
+    run(test)
+
+
+def test_a_photo_alone_waits_for_no_other(model: Held) -> None:
+    model.may.set()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path, max_wait=3600), model) as made:
+            for _ in range(3):
+                await made.answer(model, photos(PHOTOS[0]))
+        assert model.batches == [1, 1, 1]
+
+    run(test)
+
+
+def test_a_batch_waits_for_what_is_being_decoded(model: Held) -> None:
+    model.may.set()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path, max_wait=3600), model) as made:
+            await made.answer(model, photos(*PHOTOS[:8]))
+        assert model.batches == [8]
+
+    run(test)
+
+
+def test_each_batch_is_of_one_model(model: Held, tmp_path: Path) -> None:
+    newer = Held(model_file(tmp_path / "newer.onnx", TREES))
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path), model, newer) as made:
+            tasks = [asyncio.create_task(made.answer(model, photos(PHOTOS[0])))]
+            await until(model.sees.is_set)
+            for number, one in enumerate((model, newer, newer, model)):
+                tasks.append(asyncio.create_task(made.answer(one, photos(*PHOTOS[:2]))))
+                await until(lambda ready=2 * number + 2: len(made._ready) == ready)  # type: ignore[misc]
+            model.may.set()
+            newer.may.set()
+            found = [await task for task in tasks]
+        assert (model.batches, newer.batches) == ([1, 2, 2], [4])
+        for rows, labels in zip(found, (FRUIT, FRUIT, TREES, TREES, FRUIT), strict=True):
+            assert all(isinstance(row, Prediction) and row.label in labels for row in rows)
+
+    run(test)
+
+
+def test_what_cannot_be_read_is_in_its_place(model: Held) -> None:
+    model.may.set()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path, limits=Limits(pixels=2000)), model) as made:
+            given = [
+                *photos(PHOTOS[0], b"no photo", PHOTOS[1], b""),
+                Submitted("a", problem=PhotoError("missing", "gone")),
+            ]
+            first = await made.answer(model, given)
+            assert [isinstance(one, Prediction) for one in first] == [True, False, True, False, False]
+            large = await made.answer(model, photos(*[PHOTOS[0]] * 2))
+            assert [type(one) for one in large] == [Prediction, Prediction]
+
+    run(test)
+
+
+def test_what_nobody_waits_for_is_dropped(model: Held) -> None:
+    async def test() -> None:
+        async with engine(ServeConfig(model.path), model) as made:
+            first = asyncio.create_task(made.answer(model, photos(PHOTOS[0])))
+            await until(model.sees.is_set)
+            dropped = [asyncio.create_task(made.answer(model, photos(*PHOTOS[:4]))) for _ in range(3)]
+            await until(lambda: len(made._ready) == 12)
+            for task in dropped:
+                task.cancel()
+            kept = asyncio.create_task(made.answer(model, photos(PHOTOS[1])))
+            await until(lambda: len(made._ready) == 13)
+            model.may.set()
+            assert len(await first) == len(await kept) == 1
+        assert model.batches == [1, 1]
+
+    run(test)
+
+
+def test_a_model_that_fails_fails_those_requests_alone(model: Held) -> None:
+    model.may.set()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path), model) as made:
+            model.fails = True
+            with pytest.raises(MemoryError):
+                await made.answer(model, photos(*PHOTOS))
+            model.fails = False
+            assert len(await made.answer(model, photos(*PHOTOS))) == len(PHOTOS)
+            assert made.is_working
+
+    run(test)
+
+
+def test_the_queue_is_bounded(model: Held) -> None:
+    model.may.set()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path, limits=Limits(photos=4, queue=6)), model) as made:
+            with made.places(4):
+                with made.places(2), pytest.raises(RequestError) as full, made.places(1):
+                    pass
+                assert (full.value.kind, full.value.retry_after) == ("queue_full", 1)
+                with made.places(2):
+                    assert made.waiting == 6
+            assert made.waiting == 0
+        with pytest.raises(RequestError) as ending, made.places(1):
+            pass
+        assert ending.value.kind == "unavailable"
+
+    run(test)
+
+
+def test_answers_are_those_of_the_batch_and_the_photo(model: Held) -> None:
+    """Each photo's own, however they are mixed."""
+    model.may.set()
+    expected = model.classify(PHOTOS)
+    order = np.random.default_rng(0).integers(0, len(PHOTOS), 200).tolist()
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path, limits=Limits(queue=400)), model) as made:
+            found = await asyncio.gather(*(made.answer(model, photos(PHOTOS[one])) for one in order))
+        assert [row.model_copy(update={"image": ""}) for (row,) in found if isinstance(row, Prediction)] == [
+            expected[one] for one in order
+        ]
+
+    run(test)
+
+
+# Through the service: a host that does not answer holds a place in the queue for as long as a test wants.
+
+
+class Host:
+    """A host that answers only when it may, by ending the connection."""
+
+    def __init__(self) -> None:
+        self.may, self.asked = threading.Event(), threading.Event()
+
+    def connect(self, _address: str, _port: int, _seconds: float) -> socket.socket:
+        self.asked.set()
+        self.may.wait()
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def held(client: TestClient) -> int:
+    body = json.dumps({"photos": [{"url": "http://shop.example/1.jpg"}]})
+    answer = client.post("/v1/classify", content=body, headers={"Content-Type": "application/json"})
+    return int(answer.status_code)
+
+
+def test_a_full_queue_is_told_and_when_to_come_back(tmp_path: Path) -> None:
+    host = Host()
+    config = ServeConfig(
+        model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=Limits(photos=1, queue=1)
+    )
+    with (
+        inside(config, resolve=lambda *_: ["8.8.8.8"], connect=host.connect) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        first = other.submit(held, client)
+        host.asked.wait()
+        answer = client.post("/v1/classify", content=PHOTOS[0], headers={"Content-Type": "image/png"})
+        assert (answer.status_code, answer.json()["kind"], answer.headers["retry-after"]) == (429, "queue_full", "1")
+        assert "kramar_queue_photos 1.0" in client.get("/metrics").text
+        assert client.get("/readyz").status_code == 200
+        host.may.set()
+        assert first.result() == 422
+        answer = client.post("/v1/classify", content=PHOTOS[0], headers={"Content-Type": "image/png"})
+        assert answer.status_code == 200
+
+
+def test_a_request_has_a_deadline(tmp_path: Path) -> None:
+    host = Host()
+    limits = Limits(photos=1, queue=1, deadline=0.05)
+    config = ServeConfig(model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=limits)
+    with inside(config, resolve=lambda *_: ["8.8.8.8"], connect=host.connect) as client:
+        assert held(client) == 504
+        assert "kramar_queue_photos 0.0" in client.get("/metrics").text
+        host.may.set()
