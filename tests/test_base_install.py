@@ -12,7 +12,8 @@ from shell import complaint, kramar
 
 MISSING = (
     "torch", "torchvision", "timm", "sklearn", "scipy", "onnxscript", "openvino", "pyarrow", "jinja2",
-    "filelock", "accelerate", "safetensors", "huggingface_hub", "optuna",
+    "filelock", "accelerate", "safetensors", "huggingface_hub", "optuna", "fastapi", "uvicorn", "prometheus_client",
+    "starlette",
 )  # fmt: skip
 # As if they were not installed: nothing finds them.
 WITHOUT = f"""import sys
@@ -66,6 +67,11 @@ def test_tuning_says_what_to_install(shop: Path, tmp_path: Path) -> None:
     done = kramar("tune", shop, "--architecture", "convnet", "--out", tmp_path / "run", first=WITHOUT)
     assert "needs the 'train' extra: pip install 'kramar[train]'" in complaint(done, 2)
     assert not (tmp_path / "run").exists()
+
+
+def test_serving_says_what_to_install(trained: Run) -> None:
+    done = kramar("serve", trained.path / "model.onnx", first=WITHOUT)
+    assert "kramar serve needs the 'serve' extra: pip install 'kramar[serve]'" in complaint(done, 2)
 
 
 def test_parquet_says_what_to_install(trained: Run, shop: Path, tmp_path: Path) -> None:

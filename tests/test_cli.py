@@ -22,7 +22,9 @@ from kramar.models.backbones import BACKBONES
 from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
-COMMANDS = {"train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "weights", "benchmark"}
+COMMANDS = {
+    "train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "serve", "weights", "benchmark"
+}  # fmt: skip
 
 
 def test_help_names_every_command() -> None:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kramar.config import cores
+from kramar.config import cores, parse_duration, parse_size
 from kramar.errors import InputError
 
 HOST, PORT = "127.0.0.1", 8000
@@ -38,14 +38,14 @@ class Limits:
         body_timeout: seconds from the end of a request's head to that of its body.
     """
 
-    body: int = 20_000_000
+    body: int = field(default_factory=lambda: int(parse_size(DEFAULT_MAX_BODY, "--max-body")))
     held: int = 256_000_000
     pixels: int = DEFAULT_MAX_PIXELS
     photos: int = DEFAULT_MAX_PHOTOS
     queue: int = DEFAULT_QUEUE
     rate: float = DEFAULT_RATE
-    deadline: float = 10.0
-    body_timeout: float = 30.0
+    deadline: float = field(default_factory=lambda: parse_duration(DEFAULT_DEADLINE))
+    body_timeout: float = field(default_factory=lambda: parse_duration(DEFAULT_BODY_TIMEOUT))
 
     def __post_init__(self) -> None:
         for option, seconds in (("--deadline", self.deadline), ("--body-timeout", self.body_timeout)):
