@@ -28,6 +28,7 @@ NAMES = (
     "twins",
     "labels",
     "audit",
+    "serve",
 )
 
 if __name__ == "__main__":

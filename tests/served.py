@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from starlette.testclient import TestClient
 from drawn import photo
 from kramar.records import ClassCard, Decisions, Promise
 from kramar.serving.app import create_app
+from kramar.serving.server import listening as server_socket
 from kramar.serving.server import server_config
 from kramar.serving.settings import ServeConfig
 from model_files import card
@@ -112,15 +112,15 @@ def inside(config: ServeConfig, **stand_ins: Any) -> Iterator[TestClient]:
 @contextmanager
 def listening(config: ServeConfig) -> Iterator[tuple[str, int]]:
     """The service behind a port of this machine, as long as the block lasts; then it ends as at SIGTERM."""
-    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(server_config(config, create_app(config)))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield listener.getsockname()
-    finally:
-        server.should_exit = True
-        thread.join()
-        for name in ("kramar.serving", "uvicorn"):
-            logging.getLogger(name).handlers.clear()
-            logging.getLogger(name).propagate = True
+    with server_socket("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join()
+            for name in ("kramar.serving", "uvicorn"):
+                logging.getLogger(name).handlers.clear()
+                logging.getLogger(name).propagate = True

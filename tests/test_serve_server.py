@@ -18,6 +18,7 @@ import pytest
 
 from kramar.serving import connection
 from kramar.serving.connection import Connection
+from kramar.serving.server import listening as server_socket
 from kramar.serving.settings import Limits, ServeConfig
 from served import FORM, FRUIT, PHOTOS, form, listening, model_file
 from shell import command, complaint, kramar
@@ -85,6 +86,14 @@ def test_several_requests_on_one_connection(address: Address) -> None:
         answers = b""
         while answers.count(b"HTTP/1.1 422") < 2:
             answers += client.recv(65536)
+
+
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head() -> None:
+    with server_socket("127.0.0.1", 0) as listener, open_to(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            # What asyncio asks before it turns Nagle's algorithm off.
+            assert accepted.proto == socket.IPPROTO_TCP
 
 
 def test_a_length_that_is_too_large_is_refused_before_the_body(address: Address) -> None:

@@ -36,7 +36,7 @@ def run(config: ServeConfig, told: Callable[[str], None]) -> None:
     """
     # Also where the workers open their own: what is wrong is told once, and before anyone can ask.
     app = create_app(config)
-    with _listening(config.host, config.port) as listener, _both_end_well():
+    with listening(config.host, config.port) as listener, _both_end_well():
         host = f"[{config.host}]" if ":" in config.host else config.host
         address = f"http://{host}:{listener.getsockname()[1]}"
         if config.workers == 1:
@@ -70,10 +70,12 @@ def server_config(config: ServeConfig, app: FastAPI | Callable[[], FastAPI]) -> 
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket at the address, which takes connections from now on. Raises InputError."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol named: asyncio sends small packets at once only then, and an answer is two of them, of
+        # which the second would wait 40 ms for the client's word on the first.
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise InputError(f"--host: {host} is no address of this machine ({error.strerror or error})") from None
