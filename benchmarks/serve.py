@@ -29,9 +29,9 @@ from kramar.config import cores
 from kramar.exporting import onnx_file
 from kramar.runtime.model import Model
 
-# Threads of each session and processes, of the plain handler; workers of ours.
+# Threads of each session and processes, of the plain handler; options of ours.
 PLAIN = ((1, 1), (2, 1), (1, 2))
-OURS = (1, 2)
+OURS = ((), ("--max-batch", "1"), ("--workers", "2"), ("--workers", "2", "--max-batch", "1"))
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,25 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def ours(model: Path, folder: Path, workers: int = 1) -> contextlib.AbstractContextManager[Served]:
-    """``kramar serve``."""
+def ours(model: Path, folder: Path, options: Sequence[str] = ()) -> contextlib.AbstractContextManager[Served]:
+    """``kramar serve`` with ``options``."""
     port = free_port()
-    command: list[str | Path] = [KRAMAR, "serve", model, "--port", str(port), "--workers", str(workers)]
+    command: list[str | Path] = [KRAMAR, "serve", model, "--port", str(port), *options]
     return serving(command, port, folder / f"ours-{port}.log")
 
 
 def plain(model: Path, folder: Path, threads: int, workers: int) -> contextlib.AbstractContextManager[Served]:
     """The plain handler."""
     port = free_port()
-    command: list[str | Path] = [sys.executable, "-m", "benchmarks.plain_handler", model, str(port), str(threads), str(workers)]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.plain_handler",
+        model,
+        str(port),
+        str(threads),
+        str(workers),
+    ]
     return serving(command, port, folder / f"plain-{port}.log")
 
 
@@ -112,11 +120,11 @@ def classify_rate(model: Path, photos: Path) -> float:
 
 
 def throughput(model: Path, photos: Path, folder: Path, counts: Counts) -> float:
-    """Requests a second of each way, in turns; returns ours, of the better number of workers."""
+    """Requests a second of each way, in turns; returns ours, with the best options."""
     rates: dict[str, list[float]] = {}
     for _ in range(counts.rounds):
         rates.setdefault("kramar classify", []).append(classify_rate(model, photos))
-        ways = [(f"kramar serve, {workers} workers", ours(model, folder, workers)) for workers in OURS]
+        ways = [(" ".join(("kramar serve", *options)), ours(model, folder, options)) for options in OURS]
         ways += [(f"plain handler, {t} threads, {w} workers", plain(model, folder, t, w)) for t, w in PLAIN]
         for name, way in ways:
             with way as served:
@@ -126,7 +134,7 @@ def throughput(model: Path, photos: Path, folder: Path, counts: Counts) -> float
             rates.setdefault(name, []).append(done.good / done.wall)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     for name, found in rates.items():
-        print(f"{name:<40} {medians[name]:7.1f} photos/s   ({min(found):.1f} to {max(found):.1f})")
+        print(f"{name:<42} {medians[name]:7.1f} photos/s   ({min(found):.1f} to {max(found):.1f})")
     best = max(rate for name, rate in medians.items() if name.startswith("kramar serve"))
     plainest = max(rate for name, rate in medians.items() if name.startswith("plain"))
     share = best / medians["kramar classify"]
@@ -160,7 +168,7 @@ def latency(model: Path, photos: Path, folder: Path, counts: Counts, rate: float
 def overload(model: Path, photos: Path, folder: Path, counts: Counts, rate: float) -> None:
     """Twice the rate for a minute, and what comes after."""
     with ours(model, folder) as served:
-        put(Load(served.port, str(photos), counts.requests // 10))
+        put(Load(served.port, str(photos), round(2 * rate * counts.overload_seconds / 6), rate=2 * rate))
         before = served.memory
         done = put(Load(served.port, str(photos), round(2 * rate * counts.overload_seconds), rate=2 * rate))
         after = served.memory

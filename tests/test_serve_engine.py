@@ -14,12 +14,14 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
+from drawn import encoded
 from kramar.data.pixels import Pixels
 from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
-from kramar.runtime.model import Answer, Model
+from kramar.runtime.model import Answer, Model, PhotoLike
 from kramar.serving.engine import Engine
 from kramar.serving.metrics import Metrics
 from kramar.serving.settings import Limits, ServeConfig
@@ -37,6 +39,11 @@ class Held(Model):
         self.may, self.sees = threading.Event(), threading.Event()
         self.batches: list[int] = []
         self.fails = False
+        self.decoders: list[str] = []
+
+    def pixels(self, photo: PhotoLike) -> Pixels:
+        self.decoders.append(threading.current_thread().name)
+        return super().pixels(photo)
 
     def answers(self, images: Pixels) -> list[Answer]:
         self.batches.append(len(images))
@@ -155,6 +162,25 @@ def test_what_cannot_be_read_is_in_its_place(model: Held) -> None:
             assert [type(one) for one in large] == [Prediction, Prediction]
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "is_heavy"), [("PNG", 2829, True), ("PNG", 2828, False), ("JPEG", 2829, False)]
+)
+def test_large_photos_are_decoded_one_at_a_time(model: Held, kind: str, side: int, is_heavy: bool) -> None:
+    model.may.set()
+    large = encoded(Image.new("RGB", (side, side), (200, 9, 9)), kind)
+
+    async def test() -> None:
+        async with engine(ServeConfig(model.path), model) as made:
+            found = await made.answer(model, photos(PHOTOS[0], large))
+        assert [one.label for one in found if isinstance(one, Prediction)] == [
+            one.label for one in model.classify([PHOTOS[0], large])
+        ]
+
+    run(test)
+    decoders = [name.rpartition("_")[0] for name in model.decoders[:2]]
+    assert sorted(decoders) == ["kramar-decode", "kramar-heavy" if is_heavy else "kramar-decode"]
 
 
 def test_what_nobody_waits_for_is_dropped(model: Held) -> None:

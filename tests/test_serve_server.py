@@ -255,6 +255,20 @@ def test_sigterm_under_load(model: Path) -> None:
         assert (line["status"], line["path"], line["photos"]) == (200, "/v1/classify", 1)
 
 
+def test_a_second_ctrl_c_ends_it_at_once(model: Path) -> None:
+    process, address = started(model)
+    with open_to(address) as client:
+        client.sendall(head(5, Expect="100-continue"))
+        assert client.recv(len(CONTINUE)) == CONTINUE
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while '"Shutting down"' not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    process.communicate()
+
+
 def test_the_log_has_no_names_and_no_photos(model: Path) -> None:
     process, address = started(model)
     with closing(http.client.HTTPConnection(*address, timeout=30)) as client:

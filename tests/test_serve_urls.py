@@ -15,6 +15,7 @@ import pytest
 
 from kramar.errors import InputError, PhotoError, RequestError
 from kramar.serving.addresses import is_public
+from kramar.serving.bodies import Bodies
 from kramar.serving.fetching import Fetcher
 from kramar.serving.patterns import Pattern, place
 from kramar.serving.settings import Limits, ServeConfig
@@ -295,6 +296,19 @@ def test_a_pattern_that_is_none(pattern: str) -> None:
 def asked(client: Any, *urls: str) -> Any:
     body = json.dumps({"photos": [{"url": url} for url in urls]}).encode()
     return client.post("/v1/classify", content=body, headers={"Content-Type": "application/json"})
+
+
+def test_who_fetches_for_nobody_gets_nothing_more() -> None:
+    bodies = Bodies(Limits(body=100, held=150))
+    with bodies.allowance() as first, bodies.allowance() as second:
+        first.take(90)
+        with pytest.raises(RequestError, match="larger than 100 bytes"):
+            first.take(20)
+        with pytest.raises(RequestError, match="too many large requests"):
+            second.take(60)
+    with pytest.raises(RequestError, match="nobody waits"):
+        first.take(1)
+    assert bodies.held.now == 0
 
 
 def test_the_service_fetches_what_is_allowed(shelf: Shelf, tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ from kramar.serving.submitted import Submitted
 
 # Of the time that a photo takes, what the newest batch says of it.
 _NEWEST = 0.1
+# What decoding takes a pixel at most: a JPEG is read at a reduced size, but a progressive one is kept whole before; a
+# transparent PNG is composited on white (20 bytes measured, 26 where it is 16-bit grey). What takes more than _HEAVY
+# bytes is decoded one at a time, so that a few small files cannot fill the memory.
+_JPEG_BYTES, _OTHER_BYTES, _HEAVY = 6, 20, 160_000_000
 
 
 @dataclass(slots=True)
@@ -60,13 +64,15 @@ class Engine:
         self._config, self._metrics = config, metrics
         self._loop = asyncio.get_running_loop()
         self._decoders = ThreadPoolExecutor(config.threads, thread_name_prefix="kramar-decode")
+        self._heavy_decoder = ThreadPoolExecutor(1, thread_name_prefix="kramar-heavy")
         self._changed = threading.Condition()
         self._ready: deque[_Ready] = deque()
         self._decoding = 0
         self._is_closed = False
         self._seconds_each = 0.0
         self.waiting = 0
-        self._model_thread = threading.Thread(target=self._work, name="kramar-model")
+        # A daemon, so that a second Ctrl-C ends the process although photos wait.
+        self._model_thread = threading.Thread(target=self._work, name="kramar-model", daemon=True)
         self._model_thread.start()
 
     @property
@@ -111,37 +117,47 @@ class Engine:
     def close(self) -> None:
         """End the threads, when what was accepted is answered."""
         self._decoders.shutdown(cancel_futures=True)
+        self._heavy_decoder.shutdown(cancel_futures=True)
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         self._model_thread.join()
 
-    def _decode(self, request: _Request, place: int) -> None:
-        ready = None
+    def _decode(self, request: _Request, place: int, *, alone: bool = False) -> None:
+        """Make a photo ready; ``alone`` says that no other large one is being decoded."""
+        ready, moved = None, False
         try:
             if not request.is_over:
-                ready = _Ready(request, place, self._pixels(request.model, request.photos[place]))
+                photo = request.photos[place]
+                if not alone and self._is_heavy(photo):
+                    self._heavy_decoder.submit(self._decode, request, place, alone=True)
+                    moved = True
+                else:
+                    ready = _Ready(request, place, request.model.pixels(photo.data))
         except PhotoError as error:
             self._loop.call_soon_threadsafe(_deliver, [(request, place, error)])
         except Exception as error:
             self._loop.call_soon_threadsafe(_fail, request, error)
         finally:
             with self._changed:
-                self._decoding -= 1
+                self._decoding -= not moved
                 if ready is not None:
                     self._ready.append(ready)
                 self._changed.notify()
 
-    def _pixels(self, model: Model, photo: Submitted) -> Pixels:
+    def _is_heavy(self, photo: Submitted) -> bool:
+        """Whether it takes much memory to decode. Raises PhotoError where it is larger than is read."""
         if photo.problem is not None:
             raise photo.problem
-        if photo.data:
-            found, most = header(photo.data), self._config.limits.pixels
-            if found.width * found.height > most:
-                raise PhotoError(
-                    "too_large", f"{found.width} x {found.height} pixels; at most {most:,} are read: shrink it first"
-                )
-        return model.pixels(photo.data)
+        if not photo.data:
+            return False  # who reads it says what is wrong
+        found, most = header(photo.data), self._config.limits.pixels
+        pixels = found.width * found.height
+        if pixels > most:
+            raise PhotoError(
+                "too_large", f"{found.width} x {found.height} pixels; at most {most:,} are read: shrink it first"
+            )
+        return pixels * (_JPEG_BYTES if found.format == "JPEG" else _OTHER_BYTES) > _HEAVY
 
     def _work(self) -> None:
         while (batch := self._next_batch()) or not self._is_closed:

@@ -32,7 +32,8 @@ _WAITING = 2048
 def run(config: ServeConfig, told: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, and then until all that was accepted is answered.
 
-    ``told`` gets the address when requests are taken. Raises InputError where it cannot be had.
+    ``told`` gets the address when requests are taken. Raises InputError where it cannot be had, and KeyboardInterrupt
+    where a second Ctrl-C ends it at once.
     """
     # Also where the workers open their own: what is wrong is told once, and before anyone can ask.
     app = create_app(config)
@@ -43,8 +44,11 @@ def run(config: ServeConfig, told: Callable[[str], None]) -> None:
             server = uvicorn.Server(server_config(config, app))
             told(address)
             server.run([listener])
+            if server.force_exit:
+                raise KeyboardInterrupt
         else:
             with _shared_figures():
+                del app
                 workers = server_config(config, partial(create_app, config))
                 told(address)
                 Multiprocess(workers, [listener]).run()
