@@ -1,7 +1,7 @@
 """The service and its clients on this machine.
 
-Its rate and its times beside ``kramar classify`` and a plain handler with the same model file; overload; a model file that
-is replaced; SIGTERM under load.
+Its rate and its times beside ``kramar classify`` and a plain handler with the same model file; overload; a model file
+that is replaced; SIGTERM under load.
 """
 
 from __future__ import annotations

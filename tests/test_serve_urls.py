@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -262,6 +265,37 @@ def test_a_certificate_is_asked_for(shelf: Shelf) -> None:
     with pytest.raises(PhotoError, match="not fetched"):
         Internet(shelf).fetch("https://shop.example/1.jpg")
     assert shelf.asked == []
+
+
+def test_a_certificate_must_be_the_hosts_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"]
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *names]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        for _ in range(2):
+            plain, _ = listener.accept()
+            with plain, contextlib.suppress(ssl.SSLError, ConnectionError), context.wrap_socket(plain, True) as secure:
+                secure.recv(65536)
+                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nphoto")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    # What the system trusts.
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    patterns = tuple(map(Pattern.parse, ("https://shop.example", "https://cdn.example")))
+    fetcher = Fetcher(
+        patterns, 5, lambda *_: [PUBLIC], lambda _a, _p, limit: socket.create_connection(listener.getsockname(), limit)
+    )
+    assert fetcher.fetch("https://shop.example/1.jpg", lambda _size: None) == b"photo"
+    with pytest.raises(PhotoError, match="not fetched"):
+        fetcher.fetch("https://cdn.example/1.jpg", lambda _size: None)
+    thread.join()
+    listener.close()
 
 
 @pytest.mark.parametrize(
