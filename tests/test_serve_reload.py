@@ -96,7 +96,8 @@ def test_requests_while_the_file_is_replaced(path: Path) -> None:
             labels = (TREES, FRUIT)[number % 2]
             answers += [clients.submit(ask, client) for _ in range(25)]
             if number == 3:
-                path.write_bytes(b"no model")
+                path.with_suffix(".bad").write_bytes(b"no model")
+                path.with_suffix(".bad").replace(path)
                 while not client.get("/readyz").json()["reload_problem"]:
                     pass
             model_file(path, labels, sharpness=0.05 + number / 1000)
