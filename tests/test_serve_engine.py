@@ -293,6 +293,23 @@ def test_a_full_queue_is_told_and_when_to_come_back(tmp_path: Path) -> None:
         assert answer.status_code == 200
 
 
+def test_large_requests_at_the_same_time_are_too_many(tmp_path: Path) -> None:
+    host, limits = Host(), Limits(body=60_000, held=60_000)
+    config = ServeConfig(model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=limits)
+    with (
+        inside(config, resolve=lambda *_: ["8.8.8.8"], connect=host.connect) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        first = other.submit(held, client)
+        host.asked.wait()
+        answer = client.post("/v1/classify", content=bytes(60_000), headers={"Content-Type": "image/png"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        host.may.set()
+        assert first.result() == 422
+        answer = client.post("/v1/classify", content=bytes(60_000), headers={"Content-Type": "image/png"})
+        assert answer.status_code == 422, "what was held is given back"
+
+
 def test_a_request_has_a_deadline(tmp_path: Path) -> None:
     host = Host()
     limits = Limits(photos=1, queue=1, deadline=0.05)

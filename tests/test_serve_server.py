@@ -9,15 +9,19 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kramar.serving import connection
 from kramar.serving.connection import Connection
+from kramar.serving.metrics import SHARED_FOLDER
 from kramar.serving.server import listening as server_socket
 from kramar.serving.settings import Limits, ServeConfig
 from served import FORM, FRUIT, PHOTOS, form, listening, model_file
@@ -295,13 +299,35 @@ def test_the_log_has_no_names_and_no_photos(model: Path) -> None:
 def test_several_workers_share_the_port(model: Path) -> None:
     process, address = started(model, "--workers", "2")
     statuses = [classified(address) for _ in range(20)]
-    # Either tells the figures of both; a request is counted when it is answered, so the last one may come a little later.
+    # Either tells the figures of both; a request is counted after its answer, so the last may be missing for a moment.
     while f"{COUNTED} 20.0" not in (figures := asked(address, "/metrics")):
         assert COUNTED in figures
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
     assert (process.returncode, statuses) == (0, [200] * 20)
     assert len({line["process"] for line in lines(log) if line["event"] == "Started server process"}) <= 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads another process's environment")
+def test_a_worker_that_is_killed_is_replaced_and_forgotten(model: Path) -> None:
+    def figures_of() -> set[int]:
+        return {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}
+
+    process, address = started(model, "--workers", "2")
+    own = psutil.Process(process.pid)
+    while not (folders := [one.environ().get(SHARED_FOLDER) for one in own.children()]) or folders[0] is None:
+        time.sleep(0.02)
+    folder = Path(folders[0])
+    while len(workers := figures_of()) < 2:
+        time.sleep(0.02)
+    os.kill(killed := min(workers), signal.SIGKILL)
+    while len(workers := figures_of()) < 2 or killed in workers:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert [classified(address) for _ in range(4)] == [200] * 4
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert (process.returncode, folder.exists()) == (0, False)
 
 
 def test_what_cannot_be_served_is_told_first(model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
@@ -20,6 +21,8 @@ class Metrics:
     """The figures of one process."""
 
     def __init__(self) -> None:
+        if SHARED_FOLDER in os.environ:
+            _forget_the_dead(Path(os.environ[SHARED_FOLDER]))
         own = self._registry = CollectorRegistry()
         self.requests = Counter(
             "kramar_requests", "Requests by endpoint, method and status.", ["path", "method", "status"], registry=own
@@ -74,3 +77,12 @@ class Metrics:
         """Take what is true of a living process alone out of the figures that others tell."""
         if SHARED_FOLDER in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Remove what was true of workers that were killed: who takes a worker's place comes here first."""
+    for number in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(number)  # type: ignore[no-untyped-call]

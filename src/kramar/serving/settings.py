@@ -15,6 +15,7 @@ HOST, PORT = "127.0.0.1", 8000
 DEFAULT_MAX_BODY = "20MB"
 # The photo of a 50-megapixel phone fits; one that is all read takes 150 MB while it is decoded.
 DEFAULT_MAX_PIXELS = 50_000_000
+_LEAST_HELD = 256_000_000
 DEFAULT_MAX_PHOTOS = 32
 DEFAULT_QUEUE = 64
 DEFAULT_MAX_BATCH = 8
@@ -29,7 +30,7 @@ class Limits:
 
     Attributes:
         body: bytes of a request: its body, and the photos that are fetched for it.
-        held: bytes of all requests that are held at the same time.
+        held: bytes of all requests that are held at the same time; by default room for two of the largest, and more.
         pixels: of a photo, as its header gives them.
         photos: in one request.
         queue: photos that are accepted and not yet answered, of all requests.
@@ -39,7 +40,7 @@ class Limits:
     """
 
     body: int = field(default_factory=lambda: int(parse_size(DEFAULT_MAX_BODY, "--max-body")))
-    held: int = 256_000_000
+    held: int = 0
     pixels: int = DEFAULT_MAX_PIXELS
     photos: int = DEFAULT_MAX_PHOTOS
     queue: int = DEFAULT_QUEUE
@@ -48,6 +49,8 @@ class Limits:
     body_timeout: float = field(default_factory=lambda: parse_duration(DEFAULT_BODY_TIMEOUT))
 
     def __post_init__(self) -> None:
+        if not self.held:
+            object.__setattr__(self, "held", max(_LEAST_HELD, 2 * self.body))
         for option, seconds in (("--deadline", self.deadline), ("--body-timeout", self.body_timeout)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"{option}: expected more than no time, found {seconds:g}s; try {option} 10s")
