@@ -190,6 +190,8 @@ def test_the_description_is_whole(client: TestClient) -> None:
     assert set(said["requestBody"]["content"]) == {
         "multipart/form-data", "application/json", "image/*", "application/octet-stream"
     }  # fmt: skip
+    assert "X-Kramar-Model" in said["responses"]["200"]["headers"]
+    assert "Retry-After" in said["responses"]["429"]["headers"]
     for path in description["paths"].values():
         for endpoint in path.values():
             assert all("content" in answer for answer in endpoint["responses"].values())

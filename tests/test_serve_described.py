@@ -101,9 +101,10 @@ def test_every_photo_that_is_described_is_read(client: TestClient, tmp_path: Pat
     assert bodies.keys() == content.keys()
     for body, kind in bodies.values():
         assert client.post("/v1/classify", content=body, headers={"Content-Type": kind}).status_code == 200
-    assert set(content["application/json"]["schema"]["properties"]["photos"]["items"]["properties"]) == {
-        "image", "data", "url"
-    }  # fmt: skip
+    photo = content["application/json"]["schema"]["properties"]["photos"]["items"]
+    assert set(photo["properties"]) == {"image", "data", "url"}
+    assert photo["oneOf"] == [{"required": ["data"]}, {"required": ["url"]}]
     with inside(ServeConfig(model_file(tmp_path / "model.onnx"))) as other:
         content = other.get("/openapi.json").json()["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
-    assert "url" not in content["application/json"]["schema"]["properties"]["photos"]["items"]["properties"]
+    photo = content["application/json"]["schema"]["properties"]["photos"]["items"]
+    assert (set(photo["properties"]), photo["required"]) == ({"image", "data"}, ["data"])

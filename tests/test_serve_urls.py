@@ -70,8 +70,8 @@ class Shelf:
         self.address = ("", 0)
 
 
-@pytest.fixture
-def shelf() -> Iterator[Shelf]:
+@pytest.fixture(scope="module")
+def filled() -> Iterator[Shelf]:
     own = Shelf()
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,6 +97,13 @@ def shelf() -> Iterator[Shelf]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def shelf(filled: Shelf) -> Shelf:
+    filled.answers.clear()
+    filled.asked.clear()
+    return filled
 
 
 class Internet:

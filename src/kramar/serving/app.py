@@ -25,6 +25,9 @@ from kramar.serving.submitted import PhotoDocument, PhotosDocument
 from kramar.version import __version__
 
 _JSON = "application/json"
+_LATER = {"Retry-After": {"description": "When to ask again, in seconds.", "schema": {"type": "integer"}}}
+_BY = {"X-Kramar-Model": {"description": "The model file's SHA-256.", "schema": {"type": "string"}}}
+_ANSWERED: dict[int | str, dict[str, Any]] = {200: {"headers": _BY}}
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 _PATHS = frozenset({"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
@@ -75,7 +78,7 @@ def _add_endpoints(app: FastAPI, service: Service) -> None:
         "/v1/classify",
         dependencies=needed,
         response_model=Predictions,
-        responses=_described(one for one in CLASSIFY if needed or one.status != STATUS["unauthorised"]),
+        responses=_ANSWERED | _described(one for one in CLASSIFY if needed or one.status != STATUS["unauthorised"]),
         openapi_extra={"requestBody": _bodies(service.config)},
     )
     async def classify(request: Request) -> Response:
@@ -116,17 +119,24 @@ def _asks_for_key(service: Service) -> Callable[..., Awaitable[None]]:
 
 
 def _described(said: Iterable[Said]) -> dict[int | str, dict[str, Any]]:
-    return {one.status: {"model": Problem, "description": one.what} for one in said}
+    return {
+        one.status: {"model": Problem, "description": one.what}
+        | ({"headers": _LATER} if one.status in (STATUS["queue_full"], STATUS["unavailable"]) else {})
+        for one in said
+    }
 
 
 def _bodies(config: ServeConfig) -> dict[str, Any]:
     """The bodies that ``POST /v1/classify`` takes, as OpenAPI describes them."""
     most = config.limits.photos
     photo, photos = PhotoDocument.model_json_schema(), PhotosDocument.model_json_schema()
-    if not config.allow_urls:
-        del photo["properties"]["url"]
     photo["properties"]["data"] = {"type": "string", "contentEncoding": "base64"}
-    photo["required"] = [] if config.allow_urls else ["data"]
+    if config.allow_urls:
+        photo["properties"]["url"] = {"type": "string", "maxLength": 4096}
+        photo["oneOf"] = [{"required": ["data"]}, {"required": ["url"]}]
+    else:
+        del photo["properties"]["url"]
+        photo["required"] = ["data"]
     del photos["$defs"]
     photos["properties"]["photos"] |= {"items": photo, "maxItems": most}
     file = {"type": "string", "format": "binary"}
