@@ -1,7 +1,7 @@
 """The service and its clients on this machine.
 
 Its rate and its times beside ``kramar classify`` and a plain handler with the same model file; overload; a model file
-that is replaced; SIGTERM under load.
+that is replaced; large photos; SIGTERM under load.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from PIL import Image
 
 import kramar
 from benchmarks.harness import KRAMAR, PROJECT, TABLE, bar, scratch
@@ -44,6 +45,7 @@ class Counts:
     overload_seconds: int = 60
     replaced_requests: int = 10_000
     replacements: int = 20
+    large: int = 60
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,28 @@ def replaced(model: Path, photos: Path, folder: Path, counts: Counts) -> None:
     bar("answers that mix models", f"{mixed}; {seen} models answered", "0 of 2", mixed == 0 and seen == 2)
 
 
+def large(model: Path, folder: Path, counts: Counts) -> None:
+    """Photos of 50 million pixels in files of some hundred kB, again and again."""
+    photos = folder / "large"
+    photos.mkdir()
+    for mode in ("RGBA", "I;16", "RGB"):
+        Image.new(mode, (8160, 6120)).save(photos / f"{len(mode)}.jpg", "PNG")
+    with ours(model, folder) as served:
+        before, peak = served.memory, 0.0
+        clients = start(Load(served.port, str(photos), counts.large, clients=8))
+        while clients.poll() is None:
+            peak = max(peak, served.memory)
+            time.sleep(0.05)
+        done = finish(clients)
+        time.sleep(5)  # what nobody waits for any more is still being decoded
+        after = served.memory
+    answers = {status: done.statuses.count(status) for status in sorted(set(done.statuses))}
+    print(f"Large photos: {answers}")
+    bar("peak memory under large photos", f"{peak:.0f} MB", "at most 1,500 MB", peak <= 1500)
+    bar("memory before and after", f"{before:.0f} and {after:.0f} MB", "at most 20% more", after <= 1.2 * before)
+    bar("answered, or told", str(len(done.statuses)), "all", set(answers) <= {200, 429, 504})
+
+
 def ended(model: Path, photos: Path, folder: Path, counts: Counts) -> None:
     """SIGTERM while clients ask."""
     with ours(model, folder) as served:
@@ -247,4 +271,5 @@ def main(counts: Counts = Counts(), model: Path | None = None) -> None:
     latency(model, photos, folder, counts, rate)
     overload(model, photos, folder, counts, rate)
     replaced(model, photos, folder, counts)
+    large(model, folder, counts)
     ended(model, photos, folder, counts)
