@@ -31,8 +31,11 @@ PHOTOS = [photo(seed) for seed in range(12)]
 FORM = 'multipart/form-data; boundary="cut-here"'
 
 
-def model_file(path: Path, labels: Sequence[str] = FRUIT, sharpness: float = 0.05) -> Path:
-    """A model file whose scores are a softmax of the photo's mean colours; it decides, and tells unknown things."""
+def model_file(path: Path, labels: Sequence[str] = FRUIT, sharpness: float = 0.05, *, maps: bool = False) -> Path:
+    """A model file whose scores are a softmax of the photo's mean colours; it decides, and tells unknown things.
+
+    ``maps`` says whether it gives its feature map, the colours, so that it has heat maps.
+    """
     promise = Promise(threshold=0.6, photos=200)
     written = card(SIZE, tuple(labels)).model_copy(
         update={
@@ -49,20 +52,21 @@ def model_file(path: Path, labels: Sequence[str] = FRUIT, sharpness: float = 0.0
     )
     nodes = [
         helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["numbers"], ["means"], axes=[1, 2], keepdims=0),
-        helper.make_node("Mul", ["means", "sharpness"], ["logits"]),
+        helper.make_node("Transpose", ["numbers"], ["feature_map"], perm=[0, 3, 1, 2]),
+        helper.make_node("ReduceMean", ["feature_map"], ["embedding"], axes=[2, 3], keepdims=0),
+        helper.make_node("Mul", ["embedding", "sharpness"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ReduceMax", ["probabilities"], ["likeliest"], axes=[1], keepdims=0),
         helper.make_node("Sub", ["one", "likeliest"], ["unknown_score"]),
     ]
+    sides: dict[str, list[str | int]] = {"probabilities": ["N", 3], "unknown_score": ["N"]}
+    if maps:
+        sides |= {"feature_map": ["N", 3, SIZE, SIZE], "embedding": ["N", 3], "logits": ["N", 3]}
     graph = helper.make_graph(
         nodes,
         "colours",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3]),
-            helper.make_tensor_value_info("unknown_score", TensorProto.FLOAT, ["N"]),
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in sides.items()],
         [
             helper.make_tensor("sharpness", TensorProto.FLOAT, [1], np.array([sharpness], np.float32)),
             helper.make_tensor("one", TensorProto.FLOAT, [1], np.array([1], np.float32)),

@@ -186,7 +186,7 @@ def test_the_description_is_whole(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
     assert set(description["paths"]) == {"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics"}
     said = description["paths"]["/v1/classify"]["post"]
-    assert set(said["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(said["responses"]) == {"200", "400", "408", "409", "413", "415", "422", "429", "500", "503", "504"}
     assert set(said["requestBody"]["content"]) == {
         "multipart/form-data", "application/json", "image/*", "application/octet-stream"
     }  # fmt: skip

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi import Depends, FastAPI, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from kramar.errors import RequestError
 from kramar.serving import fetching
-from kramar.serving.documents import Health, ModelDescription, Predictions, Readiness
+from kramar.serving.documents import ExplainedPredictions, Health, ModelDescription, Predictions, Readiness
 from kramar.serving.observing import Observed
 from kramar.serving.problems import CLASSIFY, KEYED, STATUS, Problem, Said
 from kramar.serving.service import Service
@@ -32,6 +33,7 @@ _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"sche
 _PATHS = frozenset({"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
+_HeatMap = Annotated[bool, Query(description="Whether each prediction has a heat map: where its label was seen.")]
 _Key = Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
 
 
@@ -55,6 +57,7 @@ def create_app(
     )
     _add_endpoints(app, service)
     app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(RequestValidationError, _no_such_query)
     app.add_exception_handler(HTTPException, _no_endpoint)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _failed)
@@ -77,20 +80,22 @@ def _add_endpoints(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/classify",
         dependencies=needed,
-        response_model=Predictions,
+        response_model=Predictions | ExplainedPredictions,
         responses=_ANSWERED | _described(one for one in CLASSIFY if needed or one.status != STATUS["unauthorised"]),
         openapi_extra={"requestBody": _bodies(service.config)},
     )
-    async def classify(request: Request) -> Response:
+    async def classify(request: Request, heat_map: _HeatMap = False) -> Response:
         """A prediction for each photo: of a form's field `photos`, of JSON, or the body itself."""
-        opened, predictions = await service.classify(request, request.scope["state"]["told"])
-        document = Predictions(predictions=predictions).model_dump_json()
-        return Response(document, media_type=_JSON, headers={"X-Kramar-Model": opened.sha256})
+        opened, rows = await service.classify(request, request.scope["state"]["told"], explain=heat_map)
+        content = Predictions(predictions=rows).model_dump_json(serialize_as_any=True)
+        return Response(content, media_type=_JSON, headers={"X-Kramar-Model": opened.sha256})
 
     @app.get("/v1/model", dependencies=needed, response_model=ModelDescription, responses=_described(keyed))
     async def model() -> Response:
         """What the model knows, promises and was measured to do, and where it is from."""
-        return Response(ModelDescription.of(service.live.current).model_dump_json(), media_type=_JSON)
+        return Response(
+            ModelDescription.of(service.live.current, service.config.limits).model_dump_json(), media_type=_JSON
+        )
 
     @app.get("/healthz")
     async def healthz() -> Health:
@@ -160,6 +165,13 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.kind == "unauthorised":
         headers["WWW-Authenticate"] = "Bearer"
     return _problem(error.kind, str(error), headers)
+
+
+async def _no_such_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    request.scope["state"]["told"]["problem"] = "malformed"
+    problem = error.errors()[0]
+    return _problem("malformed", f"{'.'.join(map(str, problem['loc']))[:80]}: {problem['msg'][:200]}")
 
 
 async def _no_endpoint(request: Request, error: Exception) -> Response:

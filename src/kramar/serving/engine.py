@@ -10,17 +10,19 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from kramar.data.pixels import Pixels, header
 from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
-from kramar.runtime.model import Model
+from kramar.runtime.model import Answer, Model
+from kramar.serving.documents import row
 from kramar.serving.metrics import Metrics
 from kramar.serving.settings import ServeConfig
 from kramar.serving.submitted import Submitted
@@ -32,12 +34,16 @@ _NEWEST = 0.1
 # bytes is decoded one at a time, so that a few small files cannot fill the memory.
 _JPEG_BYTES, _OTHER_BYTES, _HEAVY = 6, 20, 160_000_000
 
+# What a model says of images, uint8 ``[N, S, S, 3]``: its answers, or those with heat maps.
+Ask: TypeAlias = Callable[[Pixels], Iterable[Answer]]
+
 
 @dataclass(slots=True)
 class _Request:
-    """The photos of one request, their predictions so far, and the model that gives all of them."""
+    """The photos of one request, their predictions so far, the model that gives all of them, and what it is asked."""
 
     model: Model
+    ask: Ask
     photos: Sequence[Submitted]
     answered: asyncio.Future[list[Prediction | PhotoError]]
     found: dict[int, Prediction | PhotoError] = field(default_factory=dict)
@@ -102,12 +108,15 @@ class Engine:
                 "queue_full", f"{self.waiting} photos are waiting: ask again in {wait} s", retry_after=wait
             )
 
-    async def answer(self, model: Model, photos: Sequence[Submitted]) -> list[Prediction | PhotoError]:
+    async def answer(
+        self, model: Model, photos: Sequence[Submitted], ask: Ask | None = None
+    ) -> list[Prediction | PhotoError]:
         """A prediction of ``model`` for each of ``photos``, or why there is none, in order.
 
-        Where it is cancelled, the work that is left is dropped.
+        ``ask`` is what the model is asked of a batch; by default its answers alone. Where it is cancelled, the work
+        that is left is dropped.
         """
-        request = _Request(model, photos, self._loop.create_future())
+        request = _Request(model, ask or model.answers, photos, self._loop.create_future())
         with self._changed:
             self._decoding += len(photos)
         for place in range(len(photos)):
@@ -172,7 +181,7 @@ class Engine:
                 self._loop.call_soon_threadsafe(_deliver, found)
 
     def _next_batch(self) -> list[_Ready]:
-        """What is ready, of one model; it waits a little for what is being decoded."""
+        """What is ready, of one model that is asked one thing; it waits a little for what is being decoded."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._is_closed)
             until = time.monotonic() + self._config.max_wait
@@ -185,7 +194,8 @@ class Engine:
     def _take(self) -> list[_Ready]:
         batch: list[_Ready] = []
         while self._ready and len(batch) < self._config.max_batch:
-            if batch and self._ready[0].request.model is not batch[0].request.model:
+            # Methods are equal where they are the same one of the same model.
+            if batch and self._ready[0].request.ask != batch[0].request.ask:
                 break
             one = self._ready.popleft()
             if not one.request.is_over:
@@ -193,13 +203,13 @@ class Engine:
         return batch
 
     def _predict(self, batch: Sequence[_Ready]) -> list[tuple[_Request, int, Prediction]]:
-        model, began = batch[0].request.model, time.monotonic()
-        answers = model.answers(np.stack([one.pixels for one in batch]))
+        first, began = batch[0].request, time.monotonic()
+        answers = list(first.ask(np.stack([one.pixels for one in batch])))
         each = (time.monotonic() - began) / len(batch)
         self._seconds_each += _NEWEST * (each - self._seconds_each)
         self._metrics.batches.observe(len(batch))
         return [
-            (one.request, one.place, model.predict(one.request.photos[one.place].name, answer))
+            (one.request, one.place, row(first.model.predict(one.request.photos[one.place].name, answer), answer))
             for one, answer in zip(batch, answers, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import time
 
 from kramar.files import sha256
+from kramar.runtime.heat import HeatMaps
 from kramar.runtime.model import Model
 from kramar.runtime.session import any_photo
 
@@ -16,9 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model that answers: its file's SHA-256, and since when (seconds since 1970)."""
+    """A model that answers: its heat maps if it has any, its file's SHA-256, and since when (seconds since 1970)."""
 
     model: Model
+    heat_maps: HeatMaps | None
     sha256: str
     since: float
 
@@ -69,9 +71,14 @@ class LiveModel:
 
     def _open(self) -> Opened:
         model = Model(self._path, self._threads)
-        # The first run of a session takes longer: no request should wait for it.
-        model.answers(any_photo(model.card.resize.size))
-        return Opened(model, sha256(self._path), time())
+        heat_maps = HeatMaps(model) if model.has("feature_map") else None
+        # The first run of a session takes longer: no request should wait for it. And heat maps read a part of the file
+        # at their first run, when it may be another one's by then.
+        photo = any_photo(model.card.resize.size)
+        model.answers(photo)
+        if heat_maps is not None:
+            list(heat_maps.explained(photo))
+        return Opened(model, heat_maps, sha256(self._path), time())
 
     def _state(self) -> _State | None:
         try:

@@ -13,6 +13,7 @@ STATUS = {
     "not_found": 404,
     "wrong_method": 405,
     "slow_body": 408,
+    "no_heat_maps": 409,
     "too_large": 413,
     "media_type": 415,
     "unreadable": 422,
@@ -48,6 +49,7 @@ CLASSIFY = (
     Said(400, "The body is not what its content type says, or has no photo."),
     Said(401, "An API key is needed, and none or a wrong one was given."),
     Said(408, "The body came too slowly."),
+    Said(409, "Heat maps were asked for, and this model has none: ask without `heat_map`."),
     Said(413, "The body, the photo or their number is larger than this service takes."),
     Said(415, "The content type is none of those that are read."),
     Said(422, "The request's only photo cannot be read."),
@@ -56,4 +58,4 @@ CLASSIFY = (
     Said(503, "The service is ending."),
     Said(504, "Not answered within the deadline."),
 )
-KEYED = (CLASSIFY[1], CLASSIFY[6], CLASSIFY[7])
+KEYED = tuple(one for one in CLASSIFY if one.status in (401, 429, 500))

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
 from kramar.serving.bodies import Allowance, Bodies
-from kramar.serving.engine import Engine
+from kramar.serving.documents import ExplainedPrediction
+from kramar.serving.engine import Ask, Engine
 from kramar.serving.fetching import Connect, Fetcher, Resolve
 from kramar.serving.keys import Keys, Rates
 from kramar.serving.live_model import LiveModel, Opened
@@ -95,10 +96,12 @@ class Service:
             )
         return owner
 
-    async def classify(self, request: Request, told: dict[str, Any]) -> tuple[Opened, list[Prediction]]:
+    async def classify(
+        self, request: Request, told: dict[str, Any], *, explain: bool = False
+    ) -> tuple[Opened, list[Prediction]]:
         """A prediction for each photo of the request, and the model that gave them. Raises RequestError.
 
-        ``told`` is what the log says of it.
+        ``told`` is what the log says of it; ``explain`` asks for heat maps.
         """
         if self.engine is None:
             raise RequestError("unavailable", "the service is starting: ask again in a moment", retry_after=1)
@@ -112,12 +115,14 @@ class Service:
             told["photos"] = len(photos)
             with self.engine.places(len(photos)):
                 opened = self.live.current
-                found = await self._answered(self.engine, opened, photos, allowance)
+                ask = _asked(opened, explain=explain)
+                found = await self._answered(self.engine, opened, ask, photos, allowance)
         if len(found) == 1 and isinstance(found[0], PhotoError):
             self.metrics.photos.labels("error").inc()
             raise RequestError(found[0].kind, str(found[0]))
+        empty = ExplainedPrediction if explain else Prediction
         predictions = [
-            Prediction(image=photo.name, error=str(said)) if isinstance(said, PhotoError) else said
+            empty(image=photo.name, error=str(said)) if isinstance(said, PhotoError) else said
             for photo, said in zip(photos, found, strict=True)
         ]
         self.metrics.answered(predictions)
@@ -130,7 +135,7 @@ class Service:
         return await asyncio.to_thread(submitted, body, content_type, most, urls=urls)
 
     async def _answered(
-        self, engine: Engine, opened: Opened, photos: Sequence[Submitted], allowance: Allowance
+        self, engine: Engine, opened: Opened, ask: Ask, photos: Sequence[Submitted], allowance: Allowance
     ) -> list[Prediction | PhotoError]:
         seconds = self.config.limits.deadline
         try:
@@ -140,7 +145,7 @@ class Service:
                     photos = await asyncio.gather(
                         *(loop.run_in_executor(self._fetchers, self._fetched, photo, allowance) for photo in photos)
                     )
-                return await engine.answer(opened.model, photos)
+                return await engine.answer(opened.model, photos, ask)
         except TimeoutError:
             raise RequestError(
                 "deadline", f"not answered within {seconds:g} seconds: send fewer photos at once, or ask again later"
@@ -154,3 +159,16 @@ class Service:
             return replace(photo, data=self._fetcher.fetch(photo.url, allowance.take))
         except PhotoError as error:
             return replace(photo, problem=error)
+
+
+def _asked(opened: Opened, *, explain: bool) -> Ask:
+    """What the model is asked of photos. Raises RequestError where it has no heat maps and is asked for them."""
+    if not explain:
+        return opened.model.answers
+    if opened.heat_maps is None:
+        raise RequestError(
+            "no_heat_maps",
+            "heat maps are unavailable: this model has more than one layer on top of its last feature map; "
+            "ask without heat_map",
+        )
+    return opened.heat_maps.explained
