@@ -150,7 +150,7 @@ def test_it_lives_and_is_ready(client: TestClient) -> None:
 
 
 def test_other_paths_and_methods_are_told(client: TestClient) -> None:
-    for path in ("/", "/v1/classify/", "/docs", "/redoc"):
+    for path in ("/page", "/v1/classify/", "/docs", "/redoc"):
         answer = client.get(path)
         assert (answer.status_code, Problem.model_validate_json(answer.text).kind) == (404, "not_found")
     for method, path in (("GET", "/v1/classify"), ("DELETE", "/v1/model"), ("POST", "/healthz"), ("TRACE", "/metrics")):

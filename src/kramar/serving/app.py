@@ -19,6 +19,7 @@ from kramar.errors import RequestError
 from kramar.serving import fetching
 from kramar.serving.documents import ExplainedPredictions, Health, ModelDescription, Predictions, Readiness
 from kramar.serving.observing import Observed
+from kramar.serving.page import add_page
 from kramar.serving.problems import CLASSIFY, KEYED, STATUS, Problem, Said
 from kramar.serving.service import Service
 from kramar.serving.settings import ServeConfig
@@ -30,7 +31,7 @@ _LATER = {"Retry-After": {"description": "When to ask again, in seconds.", "sche
 _BY = {"X-Kramar-Model": {"description": "The model file's SHA-256.", "schema": {"type": "string"}}}
 _ANSWERED: dict[int | str, dict[str, Any]] = {200: {"headers": _BY}}
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-_PATHS = frozenset({"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+_PATHS = frozenset({"/", "/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
 _HeatMap = Annotated[bool, Query(description="Whether each prediction has a heat map: where its label was seen.")]
@@ -56,6 +57,7 @@ def create_app(
         title="kramar", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     _add_endpoints(app, service)
+    add_page(app)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(RequestValidationError, _no_such_query)
     app.add_exception_handler(HTTPException, _no_endpoint)

@@ -35,11 +35,13 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                own = list(message.get("headers", ()))
+                if all(name != b"cache-control" for name, _ in own):
+                    own.append((b"cache-control", b"no-store"))
                 message["headers"] = [
-                    *message.get("headers", ()),
+                    *own,
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
-                    (b"cache-control", b"no-store"),
                 ]
             await send(message)
 
