@@ -117,7 +117,7 @@ def test_photos_are_picked_and_said_to_be_what_they_are(opens: Opens) -> None:
     whys = page.locator("#rows .why").all_text_contents()
     assert whys[1:] == [
         "Sure enough: from 60.0% on, an answer needs no person.",
-        "Not sure enough which one, but sure enough of the group: Plants › Old.",
+        "Not sure enough which one, but sure enough of the group.",
         "Unlike what the model learnt from: 0.65, where up to 0.62 is usual.",
     ]
     expect(page.locator("#rows li img")).to_have_count(4)

@@ -13,13 +13,15 @@ import { add, changed, clear, isDone, photos } from "./photos.js";
 import * as progress from "./progress.js";
 import { Refused } from "./refused.js";
 import * as sending from "./sending.js";
-import { model } from "./service.js";
+import { model, onModel } from "./service.js";
 import { forget } from "./thumbnails.js";
 
 // Seconds after which a service that did not answer is asked again.
 const AGAIN = 3;
 
 intake.start((files) => {
+  // The page begins anew with its first photos.
+  if (!photos.length) scrollTo(0, 0);
   const added = add(files);
   announce(language.say("added", { n: added.length }));
   sending.send(added);
@@ -31,10 +33,8 @@ list.start(detail.open, (photo) => {
 });
 detail.start();
 progress.start();
-keyForm.start(() => {
-  meet();
-  sending.resume();
-});
+keyForm.start(sending.resume);
+onModel(facts.show);
 sending.whenKeyNeeded(keyForm.ask);
 find("csv").addEventListener("click", download);
 find("clear").addEventListener("click", () => {
@@ -48,17 +48,17 @@ find("clear").addEventListener("click", () => {
 language.start();
 meet();
 
-async function meet() {
+async function meet(again = false) {
   try {
-    facts.show(await model());
+    await model();
   } catch (refused) {
     if (!(refused instanceof Refused)) throw refused;
     if (refused.kind === "unauthorised") return keyForm.ask();
     notice(["unreachable"]);
-    setTimeout(meet, 1000 * AGAIN);
+    setTimeout(() => meet(true), 1000 * AGAIN);
     return;
   }
-  notice();
+  if (again) notice();
 }
 
 function download() {

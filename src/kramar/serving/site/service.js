@@ -5,6 +5,7 @@ import { Refused } from "./refused.js";
 const KEPT = "kramar-key";
 let key = "";
 let description = null;
+let met = () => {};
 
 try {
   key = sessionStorage.getItem(KEPT) ?? "";
@@ -39,9 +40,17 @@ async function ask(address, options = {}) {
   throw new Refused(said.kind ?? "failed", said.error ?? `HTTP ${answer.status}`, wait > 0 ? wait : 1);
 }
 
+// `listener` is given the model's description when it is known, and when another model has taken its place.
+export function onModel(listener) {
+  met = listener;
+}
+
 // The model that answers, as the service describes it; `anew` asks also where it is known.
 export async function model(anew = false) {
-  if (anew || !description) description = await (await ask("v1/model")).json();
+  if (anew || !description) {
+    description = await (await ask("v1/model")).json();
+    met(description);
+  }
   return description;
 }
 

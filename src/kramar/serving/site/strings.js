@@ -63,7 +63,7 @@ export const STRINGS = {
     guess: "best guess: {label}, {share}",
 
     whyAuto: "Sure enough: from {from} on, an answer needs no person.",
-    whyCoarse: "Not sure enough which one, but sure enough of the group: {category}.",
+    whyCoarse: "Not sure enough which one, but sure enough of the group.",
     whyReview: "Not sure enough: without a person, an answer needs {from}.",
     whyReviewNever: "No threshold keeps the promised precision, so a person looks at every such answer.",
     whyUnknown: "Unlike what the model learnt from: {score}, where up to {most} is usual.",
@@ -181,7 +181,7 @@ export const STRINGS = {
     guess: "найімовірніше {label}, {share}",
 
     whyAuto: "Певності досить: від {from} перевірка не потрібна.",
-    whyCoarse: "Яка саме категорія, непевно, але група певна: {category}.",
+    whyCoarse: "Яка саме категорія, непевно, але група певна.",
     whyReview: "Певності замало: без перевірки можна від {from}.",
     whyReviewNever: "Жоден поріг не забезпечує обіцяної точності, тож кожну таку відповідь перевіряє людина.",
     whyUnknown: "Не схоже на те, на чому модель навчалася: {score}, а звично до {most}.",

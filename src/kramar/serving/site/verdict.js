@@ -44,7 +44,7 @@ export function why(photo) {
     case "auto":
       return say("whyAuto", { from: threshold(needed(row.label, model)) });
     case "coarse":
-      return say("whyCoarse", { category: path(row.category) });
+      return say("whyCoarse");
     case "unknown":
       return say("whyUnknown", { score: score(row.unknown_score), most: score(model.decisions.unknown_above) });
     case "review": {
