@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from browser import Opens
     from kramar import Run
     from kramar.models.engines import Converted
     from model_files import Made
@@ -144,6 +147,43 @@ def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     import kramar
 
     return kramar.train(shop, tmp_path_factory.mktemp("runs") / "shop", rungs="head")
+
+
+@pytest.fixture(scope="module")
+def page_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a few hundred bytes that has all decisions and heat maps. Tests read it only."""
+    from served import model_file
+
+    return model_file(tmp_path_factory.mktemp("page") / "model.onnx", groups=True, maps=True)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser. Not for the whole session: it keeps an event loop, beside which tests could run none of their own."""
+    import browser
+
+    with browser.chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page_address(page_model: Path) -> Iterator[str]:
+    """A service of that model, behind a port of this machine."""
+    from browser import LIMITS
+    from kramar.serving.settings import ServeConfig
+    from served import listening
+
+    with listening(ServeConfig(page_model, limits=LIMITS)) as (host, port):
+        yield f"http://{host}:{port}/"
+
+
+@pytest.fixture
+def opens(chromium: Browser, page_address: str) -> Iterator[Opens]:
+    """Opens that service's page, or another's; at the end, nothing may have gone wrong in any of them."""
+    from browser import opening
+
+    with opening(chromium, page_address) as opens:
+        yield opens
 
 
 @pytest.fixture

@@ -46,7 +46,14 @@ function enter(chosen) {
   photo = chosen;
   address = URL.createObjectURL(photo.file);
   fill();
+  const { row } = photo;
+  hear([titled(photo).title, say(kind(photo)), share(row.probability)].join(", "));
   if (isHot) heat(true);
+}
+
+// Those who hear the page hear nothing of what is outside of an open dialog.
+function hear(text) {
+  find("detail-said").textContent = text;
 }
 
 function leave() {
@@ -69,8 +76,9 @@ function fill() {
   const all = answered();
   const at = all.indexOf(photo);
   find("detail-place").textContent = say("place", { n: at + 1, all: all.length, name: photo.name });
-  find("before").disabled = at <= 0;
-  find("after").disabled = at < 0 || at + 1 >= all.length;
+  // Not disabled: a button that is keeps no focus, and keys would go nowhere.
+  find("before").setAttribute("aria-disabled", String(at <= 0));
+  find("after").setAttribute("aria-disabled", String(at < 0 || at + 1 >= all.length));
   const { title, path, guess } = titled(photo);
   const word = kind(photo);
   find("detail-body").replaceChildren(
@@ -123,7 +131,7 @@ function picture() {
   let note = hot ? say("heatNote", { label: name }) : "";
   if (isHot && !hot) note = photo.cold ? say("heatFailed", { why: photo.cold.words }) : say("heatLoading");
   return make("figure", { class: "frame" },
-    make("div", { class: "screen" }, image), tools, make("figcaption", { class: "small", role: "status" }, note));
+    make("div", { class: "screen" }, image), tools, make("figcaption", { class: "small" }, note));
 }
 
 function unpictured(event) {
@@ -154,4 +162,5 @@ function again(own) {
   const pressed = document.activeElement.closest?.(".switch");
   fill();
   if (pressed) find("detail-body").querySelector(".switch [aria-pressed=true]").focus();
+  hear(find("detail-body").querySelector("figcaption").textContent);
 }

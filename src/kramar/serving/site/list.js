@@ -68,6 +68,7 @@ function arrange() {
   }
   const list = find("rows");
   const wanted = visible();
+  const focused = document.activeElement;
   let place = list.firstElementChild;
   for (const photo of wanted) {
     const row = rowOf(photo);
@@ -79,6 +80,8 @@ function arrange() {
     place.remove();
     place = next;
   }
+  // What is moved loses it.
+  if (list.contains(focused)) focused.focus({ preventScroll: true });
   for (const photo of photos.length ? [] : [...rows.keys()]) rows.delete(photo);
   find("nothing").hidden = wanted.length > 0 || !photos.length;
   find("csv").disabled = !photos.some(isDone);
