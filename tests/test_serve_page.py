@@ -97,6 +97,8 @@ def test_the_document_is_whole_and_loads_only_what_is_there() -> None:
     assert len(ids) == len(set(ids))
     asked = {found for text in MODULES.values() for found in re.findall(r'\bfind\("([^"]+)"\)', text)}
     assert asked <= set(ids) | {"detail-title"}
+    # Relative, so that a proxy may put all of it into a folder.
+    assert not re.search(r"""(src|href)="/|(fetch|ask)\(["'`]/""", text + "".join(MODULES.values()))
     assert not re.search(r"https?://(?!www\.w3\.org)", text + "".join(MODULES.values()))
 
 
