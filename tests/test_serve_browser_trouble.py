@@ -31,6 +31,15 @@ def test_what_cannot_be_answered_says_why(opens: Opens) -> None:
     expect(page.locator("#progress-text")).to_have_text("Finished: 2 of 3 could not be answered.")
 
 
+def test_a_proxy_that_refuses_is_understood(opens: Opens) -> None:
+    page = opens().page
+    body = "<html><h1>413 Request Entity Too Large</h1></html>"
+    page.route("**/v1/classify", lambda route: route.fulfill(status=413, content_type="text/html", body=body))
+    pick(page, *named(2))
+    assert rows(page) == ["Error: The photo is too large for this service."]
+    expect(page.locator("#rows .why")).to_have_text("HTTP 413")
+
+
 def test_a_busy_service_is_asked_again_when_it_says(opens: Opens) -> None:
     page = opens().page
     asked: list[float] = []

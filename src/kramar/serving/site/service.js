@@ -3,6 +3,8 @@
 import { Refused } from "./refused.js";
 
 const KEPT = "kramar-key";
+// What a proxy before the service says in its own words.
+const KINDS = { 413: "too_large", 429: "queue_full", 503: "unavailable", 504: "deadline" };
 let key = "";
 let description = null;
 let met = () => {};
@@ -37,7 +39,7 @@ async function ask(address, options = {}) {
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   const wait = Number(answer.headers.get("Retry-After"));
-  throw new Refused(said.kind ?? "failed", said.error ?? `HTTP ${answer.status}`, wait > 0 ? wait : 1);
+  throw new Refused(said.kind ?? KINDS[answer.status] ?? "failed", said.error ?? `HTTP ${answer.status}`, wait > 0 ? wait : 1);
 }
 
 // `listener` is given the model's description when it is known, and when another model has taken its place.
