@@ -45,7 +45,7 @@ def test_photos_are_picked_and_said_to_be_what_they_are(opens: Opens) -> None:
 def test_the_model_is_shown(opens: Opens) -> None:
     page = opens().page
     expect(page.locator("#facts dd").nth(0)).to_have_text("3")
-    expect(page.locator("#facts dd").nth(1)).to_have_text("83.1%80.1% to 85.8%, of 676 photos")
+    expect(page.locator("#facts dd").nth(1)).to_have_text("83.1%95% interval 80.1% to 85.8%, 676 photos")
     expect(page.locator("#facts dd").nth(2)).to_have_text("98%of sure answers; estimated, not guaranteed")
     page.get_by_text("All categories").click()
     assert page.locator("#categories li").all_text_contents() == [
