@@ -19,52 +19,61 @@ Floats = npt.NDArray[np.float32]
 
 
 def photos(classes: int, each: int, seed: int, *, strange: bool = False) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Embeddings of classes that lie apart in six of forty directions, along which others lie elsewhere."""
-    centres = np.random.default_rng(0).normal(size=(2 * classes, 6)) * 2
+    """Embeddings of classes that lie apart in six of forty directions; strange ones lie apart in six others."""
+    centres = np.random.default_rng(0).normal(size=(classes, 6)) * 2
     truth = np.repeat(np.arange(classes), each)
     random = np.random.default_rng(seed)
     spread = random.normal(size=(len(truth), 40)) * np.linspace(0.3, 1.2, 40)
-    spread[:, :6] += centres[truth + classes * strange]
+    where = slice(12, 18) if strange else slice(6)
+    spread[:, where] += centres[truth]
     return (spread + 5).astype(np.float32), truth
 
 
-def test_what_no_class_holds_scores_higher() -> None:
+def test_what_is_new_scores_higher() -> None:
     learnt, truth = photos(8, 40, 1)
-    familiar = unknowns.fit(learnt, truth, 12, photos(8, 10, 4)[0])
+    held = photos(8, 25, 4)[0]
+    familiar = unknowns.fit(learnt, truth, 6, held)
     sure = np.full(240, 0.9)
     known, strange = familiar(photos(8, 30, 2)[0], sure), familiar(photos(8, 30, 3, strange=True)[0], sure)
     assert known.shape == (240,)
     assert known.dtype == np.float32
-    above = (strange[:, None] > known).mean()
-    assert above > 0.9
-    # Of photos that were not learnt from, distances vary as much as probabilities do.
-    assert abs(familiar.distances(photos(8, 10, 4)[0]).std() - 0.25) < 1e-3
+    assert (strange[:, None] > known).mean() > 0.9
+    # Of known photos, 2% count as anything but doubt, and those by twice the standard deviations beyond the others.
+    np.testing.assert_allclose(np.sort(known)[:220], 0.1, atol=1e-6)
+    new = familiar.new(held)
+    beyond = 2 * np.maximum(new - np.quantile(new, 0.98), 0) / new.std()
+    np.testing.assert_allclose(familiar(held, np.ones(200)), beyond, atol=1e-4)
     np.testing.assert_allclose(familiar(learnt, np.ones(320)) + 0.4, familiar(learnt, np.full(320, 0.6)), atol=1e-5)
-    # A class that is not there has no centre.
-    assert unknowns.fit(learnt[truth != 3], truth[truth != 3], 12, learnt).centres.shape == (12, 7)
+    # A class that is not there tells nothing.
+    without = unknowns.fit(learnt[truth != 3], truth[truth != 3], 6, held)
+    assert without.directions.shape == (40, 6)
 
 
-def test_distances_are_mahalanobis() -> None:
+def test_new_is_what_principal_directions_leave() -> None:
     learnt, truth = photos(5, 60, 1)
     new = photos(5, 4, 2, strange=True)[0].astype(np.float64)
-    # With all directions, the covariance is whole: scaled, its variances raised by 3% of their mean.
-    found = unknowns.fit(learnt, truth, 40, learnt).distances(new)
     means = np.stack([learnt[truth == one].mean(axis=0) for one in range(5)])
-    within = (learnt - means[truth]).astype(np.float64)
-    variance = (within**2).mean(axis=0)
+    variance = ((learnt - means[truth]).astype(np.float64) ** 2).mean(axis=0)
     scale = 1 / np.sqrt(variance + 0.05 * variance.mean())
-    covariance = (within * scale).T @ (within * scale) / len(within)
-    covariance += 0.03 * np.trace(covariance) / 40 * np.eye(40)
-    gaps = (new[:, None] - means[None]) * scale
-    expected = np.einsum("ncd,de,nce->nc", gaps, np.linalg.inv(covariance), gaps).min(axis=1)
-    np.testing.assert_allclose(found / found.mean(), expected / expected.mean(), rtol=0.02)
+    x = (learnt - learnt.mean(axis=0)) * scale
+    # The right singular vectors of the largest singular values span the same room.
+    basis = np.linalg.svd(x.astype(np.float64), full_matrices=False)[2][:9].T
+    y = (new - learnt.mean(axis=0)) * scale
+    expected = 1 - ((y @ basis) ** 2).sum(axis=1) / (y**2).sum(axis=1)
+    found = unknowns.fit(learnt, truth, 9, learnt)
+    np.testing.assert_allclose(found.new(new.astype(np.float32)), expected, rtol=2e-3, atol=2e-3)
+    # The mean of all photos has no direction: it counts as new.
+    assert found.new(found.centre[None])[0] == 1
+    assert found(found.centre[None], np.ones(1)).shape == (1,)
 
 
-@pytest.mark.parametrize(("room", "expected"), [(np.inf, 64), (1e9, 64), (0, 0), (20_000, 0), (200_000, 41), (1e5, 18)])
+@pytest.mark.parametrize(
+    ("room", "expected"), [(np.inf, 128), (1e9, 128), (0, 0), (20_000, 0), (300_000, 70), (1e5, 20)]
+)
 def test_directions_are_as_many_as_there_is_room_for(room: float, expected: int) -> None:
-    found = unknowns.rank(2000, 81, room)
+    found = unknowns.rank(2000, room)
     assert abs(found - expected) <= 3
-    assert unknowns.rank(20, 81, np.inf) == 20
+    assert unknowns.rank(20, np.inf) == 20
 
 
 def test_the_graph_gives_the_same(made: Made, tmp_path: Path) -> None:
@@ -90,7 +99,7 @@ def test_the_graph_gives_the_same(made: Made, tmp_path: Path) -> None:
     one_by_one = [model.answers(made.images[place : place + 1])[0].unknown for place in range(3)]
     np.testing.assert_allclose(one_by_one, [one.unknown for one in answers[:3]], rtol=1e-3, atol=1e-2)
     # What it takes is what was reckoned.
-    width, classes = embeddings.shape[1], 7
+    width = embeddings.shape[1]
     room = path.stat().st_size - made.path.stat().st_size
-    assert unknowns.rank(width, classes, room) <= 16
-    assert unknowns.rank(width, classes, room + 3000) >= 16
+    assert unknowns.rank(width, room) <= 16
+    assert unknowns.rank(width, room + 3000) >= 16

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kramar.data.listing import Photo
-from kramar.decisions.unknowns import Familiar
+from kramar.decisions.unknowns import LEAST_LENGTH, Familiar
 from kramar.errors import ExportError
 from kramar.files import replacing
 from kramar.models.linear import Linear
@@ -164,6 +164,7 @@ def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
         **{field.name: getattr(familiar, field.name) for field in fields(familiar)},
         "temperature": np.array(temperature, np.float32),
         "one": np.array(1, np.float32),
+        "least": np.array(LEAST_LENGTH, np.float32),
         "axis": np.array([1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"unknown.{name}") for name, value in stored.items())
@@ -172,20 +173,20 @@ def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
         ("Sub", ["embedding", "centre"], "centred", {}),
         ("Mul", ["centred", "scale"], "x", {}),
         ("ReduceSumSquare", ["x", "axis"], "length", summed),
+        ("Max", ["length", "least"], "whole", {}),
         ("Cast", ["directions"], "basis", {"to": TensorProto.FLOAT}),
         ("MatMul", ["x", "basis"], "z", {}),
-        ("Mul", ["z", "z"], "squared", {}),
-        ("MatMul", ["squared", "spread"], "common", {}),
-        ("MatMul", ["z", "centres"], "towards", {}),
-        ("Add", ["towards", "squares"], "classes", {}),
-        ("ReduceMin", ["classes", "axis"], "nearest", summed),
-        ("Add", ["length", "common"], "all", {}),
-        ("Add", ["all", "nearest"], "distance", {}),
+        ("ReduceSumSquare", ["z", "axis"], "inside", summed),
+        ("Div", ["inside", "whole"], "share", {}),
+        ("Sub", ["one", "share"], "new", {}),
+        ("Mul", ["new", "gain"], "weighed", {}),
+        ("Sub", ["weighed", "rare"], "beyond", {}),
+        ("Relu", ["beyond"], "strange", {}),
         ("Div", ["logits", "temperature"], "tempered", {}),
         ("Softmax", ["tempered"], "said", {"axis": 1}),
         ("ReduceMax", ["said", "axis"], "confidence", summed),
         ("Sub", ["one", "confidence"], "doubt", {}),
-        ("Add", ["doubt", "distance"], "unknown_score", {}),
+        ("Add", ["doubt", "strange"], "unknown_score", {}),
     ]
     own = {"embedding", "logits", "unknown_score"}
     for kind, takes, gives, options in steps:

@@ -57,7 +57,7 @@ _LEAST_SECONDS = 20.0
 _SHOWN, _SHOWN_SHARE = 3000, 0.05
 # Labels are judged where that takes at most this share of the budget.
 _JUDGING_SHARE = 0.05
-# Validation photos that give the weight of distances.
+# Validation photos that say how much that is new is usual.
 _HELD = 300
 # The share of the bare model's rate at which a model file scores photos that are decoded beside it.
 _SCORING = 0.8
@@ -191,7 +191,7 @@ class Training:
             embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
         room = np.inf if self._limits.size is None else self._limits.size - chosen.bytes - CARD_ROOM
-        rank = unknowns.rank(embeddings.shape[1], len(material.classes), room)
+        rank = unknowns.rank(embeddings.shape[1], room)
         return unknowns.fit(embeddings, truth, rank, held if len(held) > 1 else embeddings) if rank else None
 
     def _shown(self, train: list[Entry]) -> list[Entry]:
