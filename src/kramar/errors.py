@@ -9,6 +9,7 @@
     │   ├── ModelFileError   a model file
     │   ├── RunFolderError   a run folder that holds something else
     │   ├── RequestError     one request to the service; the service goes on
+    │   ├── ReviewError      one decision of a reviewer; the review goes on
     │   └── MissingExtra     a part that is not installed
     └── FailedError          the machine said no (exit code 1)
         ├── OutputError      disk full, not writable
@@ -66,6 +67,18 @@ class RequestError(InputError):
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+
+
+class ReviewError(InputError):
+    """One decision of a reviewer cannot be taken.
+
+    ``kind`` says why: ``missing`` (no such item, decision or label), ``taken`` (another reviewer has it), ``decided``
+    (already, or already taken back), ``undecided`` (a second opinion without a first one), ``other`` (not theirs).
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class MissingExtra(InputError):  # noqa: N818 - reads as what it is: an extra that is missing

@@ -1,0 +1,1 @@
+"""The review queue: photos that a person decides, who decides them, and what that says of the model."""

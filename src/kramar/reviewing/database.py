@@ -1,0 +1,156 @@
+"""Where the review queue is: SQLite by default, PostgreSQL by URL; its tables are made and renewed on opening."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from kramar.errors import InputError, MissingExtra, OutputError
+
+NAME = "review.sqlite"
+# Seconds that a writer waits for another one.
+_PATIENCE = 30
+# What writers of a PostgreSQL database that come one at a time agree on: any number, always the same.
+_TURN = 0x6B72616D
+
+
+class Database:
+    """An open database of the current form. Threads may share it; processes each open their own."""
+
+    def __init__(self, given: str) -> None:
+        """Open, and make where it is missing, the database at a path or an URL.
+
+        Raises InputError where that names none, MissingExtra where its driver is missing, OutputError where the
+        machine says no.
+        """
+        self._url = _url(given)
+        self.name = self._url.database or "" if _is_sqlite(self._url) else self._url.render_as_string()
+        self._engine = self._opened()
+        self._reads = self._engine.execution_options(kramar_reads=True)
+        with self._mapped(), self._engine.begin() as connection:
+            _renew(connection, self.name)
+
+    def _opened(self) -> Engine:
+        if not _is_sqlite(self._url):
+            try:
+                # A connection that the server closed meanwhile is renewed instead of failing a decision.
+                return create_engine(self._url, pool_pre_ping=True)
+            except ModuleNotFoundError:
+                raise MissingExtra("serve", f"a database at {self.name}") from None
+        folder = Path(self.name).parent
+        if not folder.is_dir():
+            raise InputError(f"{self.name}: no such folder as {folder}; make it, or choose another --database")
+        engine = create_engine(self._url, connect_args={"timeout": _PATIENCE})
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    @contextlib.contextmanager
+    def writing(self, *, in_turn: bool = False) -> Iterator[Session]:
+        """A session whose changes are kept together, durably, when the block ends well, and else not at all.
+
+        Those that ask to be ``in_turn`` come one after the other, so that what one adds, the next one finds.
+        """
+        with self._mapped(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            if in_turn:
+                _wait_turn(session.connection())
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one moment of the database."""
+        with self._mapped(), Session(self._reads, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back its connections."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            said = " ".join(str(error.orig).split())
+            raise OutputError(
+                f"{self.name}: the review database says no ({said}); see that it can be reached and written, "
+                "has room, and is no other program's, then try again"
+            ) from error
+
+
+def _url(given: str) -> URL:
+    if "://" not in given:
+        return URL.create("sqlite", database=given)
+    try:
+        url = make_url(given)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError):
+        backend = ""
+    if backend == "postgresql" and "+" not in url.drivername:
+        # Not SQLAlchemy's own choice: this one needs no library of PostgreSQL's.
+        return url.set(drivername="postgresql+pg8000")
+    if backend not in ("postgresql", "sqlite") or (backend == "sqlite" and url.database in (None, "", ":memory:")):
+        found = given.partition("@")[2] or given  # without a password
+        raise InputError(
+            "--database: expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME, "
+            f"found one ending {found!r}"
+        )
+    return url
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    """Readers and one writer go on beside each other, what was acknowledged outlives a power cut, what was deleted is
+    gone from the file."""
+    # Python's own transactions begin late, and not at all before a change of tables: `_begin` does.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that turns from reading to writing is refused where another wrote meanwhile: it writes at once.
+    reads = connection.get_execution_options().get("kramar_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _wait_turn(connection: Connection) -> None:
+    # SQLite has one writer at a time as it is.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})
+
+
+def _renew(connection: Connection, name: str) -> None:
+    """Bring the tables to the newest form. Raises InputError where a newer kramar made them."""
+    _wait_turn(connection)
+    config = Config()
+    config.set_main_option("script_location", "kramar.reviewing:migrations")
+    # Not the folder's default, ``versions``: the steps are modules of the package.
+    config.set_main_option("version_locations", "kramar.reviewing:migrations")
+    config.set_main_option("path_separator", "newline")
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    context = MigrationContext.configure(connection, opts={"fn": partial(_steps, scripts)})
+    if any(head not in known for head in context.get_current_heads()):
+        raise InputError(f"{name}: a newer kramar made this database; upgrade with pip install -U kramar")
+    with Operations.context(context):
+        context.run_migrations()
+
+
+def _steps(scripts: ScriptDirectory, current: Any, _context: MigrationContext) -> Any:
+    return scripts._upgrade_revs("head", current)

@@ -1,0 +1,95 @@
+"""What the review queue has come to: how many, who, and what models learn from it."""
+
+from __future__ import annotations
+
+import os
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
+
+from kramar.evaluation.metrics import wilson
+from kramar.records import Estimate
+from kramar.reviewing.database import Database
+from kramar.reviewing.queue import utc
+from kramar.reviewing.records import Correction, Counts, Decided, NewCategory
+from kramar.reviewing.standing import agree, by_item, is_decided, says, standing, told
+from kramar.reviewing.tables import CategoryRow, DecisionRow, ItemRow, LearningRow, LeaseRow, ModelRow, PhotoRow
+
+
+def counts(database: Database) -> Counts:
+    """How many photos wait, and how many are decided."""
+    with database.reading() as session:
+        waiting = session.scalar(select(func.count()).select_from(ItemRow).where(~is_decided())) or 0
+        held = select(func.count()).select_from(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+        leased = session.scalar(held.where(~is_decided(), LeaseRow.until > utc())) or 0
+        decided = by_item(session.scalars(standing()))
+    disputed = sum(not agree(rows) for rows in decided.values())
+    return Counts(waiting=waiting, leased=leased, decided=len(decided), disputed=disputed)
+
+
+def history(database: Database, most: int | None = None) -> list[Decided]:
+    """Who decided what, the newest first."""
+    with database.reading() as session:
+        return [told(row) for row in session.scalars(select(DecisionRow).order_by(DecisionRow.id.desc()).limit(most))]
+
+
+def agreement(database: Database) -> Estimate | None:
+    """Of the pairs of reviewers who decided the same photo, the share that decided the same; None without any.
+
+    Photos are the sample: one with three opinions counts as three pairs, as if they were of different photos.
+    """
+    with database.reading() as session:
+        decided = by_item(session.scalars(standing()))
+    pairs = [says(a) == says(b) for rows in decided.values() for a, b in combinations(rows, 2)]
+    return wilson(sum(pairs), len(pairs)) if pairs else None
+
+
+def categories(database: Database) -> list[NewCategory]:
+    """Those that reviewers added, in that order."""
+    with database.reading() as session:
+        return [
+            NewCategory(label=row.label, category=row.category, reviewer=row.reviewer, at=row.at)
+            for row in session.scalars(select(CategoryRow).order_by(CategoryRow.id))
+        ]
+
+
+def corrections(database: Database) -> list[Correction]:
+    """The photos that are decided, in the order of the queue, without those that reviewers disagree on."""
+    with database.reading() as session:
+        decided = by_item(session.scalars(standing()))
+        rows = session.execute(
+            select(ItemRow, PhotoRow, ModelRow)
+            .join(PhotoRow, PhotoRow.id == ItemRow.photo_id)
+            .join(ModelRow, ModelRow.sha256 == ItemRow.model)
+            .where(is_decided())
+            .options(undefer(ItemRow.embedding), undefer(PhotoRow.content))
+            .order_by(ItemRow.id)
+        )
+        return [
+            Correction(
+                photo=photo.id,
+                sha256=photo.sha256,
+                name=photo.name,
+                path=Path(os.fsdecode(photo.place)) if photo.place else None,
+                decision=decided[item.id][-1].id,
+                kind=decided[item.id][-1].kind,
+                label=decided[item.id][-1].label,
+                predicted=item.label,
+                reason=item.reason,
+                model=model.sha256,
+                body=model.body,
+                embedding=np.frombuffer(item.embedding, "<f2"),
+                content=photo.content,
+            )
+            for item, photo, model in rows
+            if agree(decided[item.id])
+        ]
+
+
+def note_learning(database: Database, kind: str, before: str, after: str, learnt: int) -> None:
+    """Keep that a model file, by its SHA-256, became another by ``learnt`` corrections."""
+    with database.writing() as session:
+        session.add(LearningRow(at=utc(), kind=kind, before=before, after=after, corrections=learnt))
