@@ -19,7 +19,18 @@ from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
-from kramar.cli.options import WHOLE, CacheSize, ClassPrecision, ClassSets, Columns, Data, Json, Precision, Strict
+from kramar.cli.options import (
+    WHOLE,
+    CacheSize,
+    ClassPrecision,
+    ClassSets,
+    Columns,
+    Data,
+    Database,
+    Json,
+    Precision,
+    Strict,
+)
 from kramar.cli.serve import serve
 from kramar.cli.show import (
     count_predictions,
@@ -293,6 +304,14 @@ def classify(
     products: Annotated[
         bool, typer.Option("--products", help="One row for each product of a table, by all of its photos.")
     ] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Put what a person has to decide into the review queue.")
+    ] = False,
+    database: Database = None,
+    spot_check: Annotated[
+        str | None,
+        typer.Option(metavar="<share>", help="And this share of the photos that need no person, such as 0.01."),
+    ] = None,
     top: Annotated[str, typer.Option(metavar=WHOLE, help="How many of the most probable labels to list (JSON).")] = str(
         DEFAULT_TOP
     ),
@@ -316,6 +335,9 @@ def classify(
             out=out,
             explain=explain,
             products=products,
+            queue=queue,
+            database=database,
+            spot_check=spot_check,
             top=whole_number(top, "--top", 1),
             columns=parse_columns(columns),
             strict=strict,

@@ -43,6 +43,13 @@ ClassSets = Annotated[
 Columns = Annotated[
     str, typer.Option("--columns", help="Names of the table's columns, such as image=photo,label=group.")
 ]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="<url>",
+        help="The review queue: a file, sqlite:///FILE or postgresql://... [default: review.sqlite beside the model].",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 

@@ -151,14 +151,14 @@ def describe(path: Path, card: ModelCard, target: Path, familiar: Familiar | Non
     stored = next(one for one in model.graph.initializer if one.name == "temperature")
     stored.CopyFrom(numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature"))
     if familiar is not None:
-        _tell_unknown(model.graph, familiar, card.temperature)
+        tell_unknown(model.graph, familiar, card.temperature)
     helper.set_model_props(model, {"kramar": card.model_dump_json()})
     onnx.checker.check_model(model)
     with replacing(target) as temporary:
         onnx.save(model, temporary)
 
 
-def _tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
+def tell_unknown(graph: Any, familiar: Familiar, temperature: float) -> None:
     """`Familiar`'s formula as nodes; the temperature is the one it was fitted with, whatever the file's becomes."""
     stored = {
         **{field.name: getattr(familiar, field.name) for field in fields(familiar)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -21,14 +21,12 @@ from kramar.data.tables import list_images
 from kramar.errors import DataError, InputError, PhotoError
 from kramar.evaluation.products import pooled
 from kramar.files import make_folder, replacing
+from kramar.jobs.doubts import Doubts
 from kramar.jobs.prediction_files import Write, nowhere, prediction_file
 from kramar.progress import Progress, Silent
 from kramar.records import LeftOut, Prediction
 from kramar.runtime.heat import HeatMaps
 from kramar.runtime.model import Answer, Model
-
-# What is said of a photo or a product of this name.
-Told = tuple[str, Answer | PhotoError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,10 @@ class Named:
         return self.photo.read()
 
 
+# What is said of a photo, or of a product by its first photo.
+Told = tuple[Named, Answer | PhotoError]
+
+
 def classify(
     model: str | os.PathLike[str] | Model,
     photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -51,6 +53,9 @@ def classify(
     out: str | os.PathLike[str] | None = None,
     explain: str | os.PathLike[str] | None = None,
     products: bool = False,
+    queue: bool = False,
+    database: str | None = None,
+    spot_check: str | float | None = None,
     top: int = DEFAULT_TOP,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -66,14 +71,18 @@ def classify(
         explain: a folder for a heat map of each photo: where its label was seen (`heat_file` names it).
         products: one prediction for each product of a table, by all of its photos: ``image`` is then the name of the
             product. Rows without a product stand for themselves.
+        queue: put the photos that are not ``auto`` into the review queue.
+        database: where that is: a file, or a URL of SQLite or PostgreSQL; by default ``review.sqlite`` beside
+            the model.
+        spot_check: a share of the ``auto`` photos that is put into it as well, to check what the model promises.
         top: how many of the most probable labels each prediction lists.
         columns: the table's column names by kramar's.
         strict: raise DataError after the last prediction where any has an ``error``; ``out`` is written all the same.
         progress: who listens; nobody by default.
 
     Raises:
-        InputError: before the first prediction, where an argument names nothing, the model has no heat maps, or no
-            table says which products there are.
+        InputError: before the first prediction, where an argument names nothing, the model has no heat maps, no
+            decisions to queue by, or no table says which products there are.
         OutputError: a file cannot be written.
     """
     top = whole_number(top, "--top", 1)
@@ -85,19 +94,27 @@ def classify(
     if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
     writer = prediction_file(Path(out)) if out is not None else nowhere()
+    if not queue and (database is not None or spot_check is not None):
+        option = "--spot-check" if database is None else "--database"
+        raise InputError(f"{option} is of the review queue: add --queue, or leave {option} away")
     if products:
         if explain is not None:
             raise InputError("--explain shows what was seen in each photo; leave --products away, or --explain")
+        if queue:
+            raise InputError("--queue asks what each photo shows; leave --products away, or --queue")
         shown = _by_product(named)
-        told = _pooled(shown, opened, listener)
-        return _written(opened, told, len(shown), top, writer, listener, what="products", strict=strict)
-    ask: Callable[[Pixels], Iterable[Answer]] = opened.answers
+        answers = _pooled(shown, opened, listener)
+        return _written(opened, answers, len(shown), top, writer, listener, what="products", strict=strict)
+    doubts = Doubts(opened, database, spot_check, listener) if queue else None
+    ask: Callable[[Pixels], Iterable[Answer]] = opened.embedded if queue else opened.answers
     folder = None
     if explain is not None:
         ask, folder = HeatMaps(opened).explained, Path(explain)
         make_folder(folder)
-    one_by_one = ((photo.name, found) for photo, found in opened.stream_of(named, ask))
-    return _written(opened, one_by_one, len(named), top, writer, listener, what="photos", strict=strict, heat=folder)
+    told = opened.stream_of(named, ask)
+    return _written(
+        opened, told, len(named), top, writer, listener, what="photos", strict=strict, heat=folder, doubts=doubts
+    )
 
 
 def heat_file(folder: Path, image: str) -> Path:
@@ -118,17 +135,20 @@ def _written(
     what: str,
     strict: bool,
     heat: Path | None = None,
+    doubts: Doubts | None = None,
 ) -> Iterator[Prediction]:
     bad = 0
-    with writer as write, listener.stage(f"Classifying {what}", total) as advance:
-        for name, found in told:
+    with writer as write, doubts or nullcontext(), listener.stage(f"Classifying {what}", total) as advance:
+        for named, found in told:
             if isinstance(found, PhotoError):
-                prediction = Prediction(image=name, error=str(found))
+                prediction = Prediction(image=named.name, error=str(found))
             else:
-                prediction = model.predict(name, found, top)
+                prediction = model.predict(named.name, found, top)
                 if heat and found.heat_map:
-                    with replacing(heat_file(heat, name)) as temporary:
+                    with replacing(heat_file(heat, named.name)) as temporary:
                         temporary.write_bytes(found.heat_map)
+                if doubts is not None:
+                    doubts.see(named.name, named.photo, found)
             write(prediction)
             bad += bool(prediction.error)
             advance(1)
@@ -152,7 +172,7 @@ def _pooled(products: Sequence[Sequence[Named]], model: Model, listener: Progres
     """One answer a product, by those of its photos that can be read; what is left out is said."""
     answers = model.stream_of(chain.from_iterable(products), model.answers)
     for photos in products:
-        name = photos[0].product or photos[0].name
+        shown = Named(photos[0].product or photos[0].name, photos[0].photo)
         good: list[Answer] = []
         error: PhotoError | None = None
         for photo, found in islice(answers, len(photos)):
@@ -161,9 +181,9 @@ def _pooled(products: Sequence[Sequence[Named]], model: Model, listener: Progres
                 continue
             error = error or found
             if len(photos) > 1:
-                listener.say(f"Warning: product {name!r}: {photo.name!r} is left out: {found}")
+                listener.say(f"Warning: product {shown.name!r}: {photo.name!r} is left out: {found}")
         assert error is not None or good, "a product has photos"
-        yield name, _together(good) if good else error  # type: ignore[misc]  # see above
+        yield shown, _together(good) if good else error  # type: ignore[misc]  # see above
 
 
 def _together(answers: Sequence[Answer]) -> Answer:

@@ -49,9 +49,9 @@ class HeatMaps:
         return inference(head.SerializeToString())
 
     def explained(self, images: Pixels) -> Iterator[Answer]:
-        """An answer for each of uint8 ``[N, S, S, 3]`` RGB images, with its heat map."""
-        *found, maps = self._model.outputs(images, [*self._model.asked, "feature_map"])
-        answers = Answer.of(found)
+        """An answer for each of uint8 ``[N, S, S, 3]`` RGB images, with its heat map and what the model saw."""
+        *found, embeddings, maps = self._model.outputs(images, [*self._model.asked, "embedding", "feature_map"])
+        answers = Answer.of(found, embeddings)
         heats = self(maps, np.array([one.probabilities.argmax() for one in answers]))
         for photo, answer, heat in zip(images, answers, heats, strict=True):
             yield replace(answer, heat_map=drawn(photo, heat))

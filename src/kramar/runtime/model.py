@@ -37,18 +37,24 @@ class Answer:
         probabilities: of the classes, float32 ``[C]``.
         unknown: how unlike all that it learnt from the photo is; None where the file does not tell.
         heat_map: a JPEG of where its likeliest class was seen; empty where nobody asked (`runtime.heat`).
+        embedding: what the model saw, float32 ``[D]``; None where nobody asked.
     """
 
     probabilities: Scores
     unknown: float | None = None
     heat_map: bytes = b""
+    embedding: Scores | None = None
 
     @staticmethod
-    def of(found: Sequence[Scores]) -> list[Answer]:
+    def of(found: Sequence[Scores], embeddings: Scores | None = None) -> list[Answer]:
         """An answer for each photo, of what the outputs `Model.asked` gave for all of them."""
         probabilities, *unknown = found
         scores = unknown[0].tolist() if unknown else [None] * len(probabilities)
-        return [Answer(one, score) for one, score in zip(probabilities, scores, strict=True)]
+        seen = [None] * len(probabilities) if embeddings is None else [*embeddings]
+        return [
+            Answer(one, score, embedding=embedding)
+            for one, score, embedding in zip(probabilities, scores, seen, strict=True)
+        ]
 
 
 class _Written(Record):
@@ -137,6 +143,11 @@ class Model:
     def answers(self, images: Pixels) -> list[Answer]:
         """An answer for each of uint8 ``[N, S, S, 3]`` RGB images."""
         return Answer.of(self.outputs(images, self.asked))
+
+    def embedded(self, images: Pixels) -> list[Answer]:
+        """The same, each with what the model saw."""
+        *found, embeddings = self.outputs(images, [*self.asked, "embedding"])
+        return Answer.of(found, embeddings)
 
     def stream_of(
         self, photos: Iterable[P], ask: Callable[[Pixels], Iterable[T]]
