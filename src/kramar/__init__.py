@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ModelFileError,
         OutputError,
         PhotoError,
+        ReviewError,
         RunFolderError,
     )
     from kramar.jobs.audit import Audit, audit
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from kramar.jobs.decide import Decision, decide
     from kramar.jobs.distill import Distillation, distill
     from kramar.jobs.evaluate import Evaluation, Evaluations, evaluate
+    from kramar.jobs.learn import learn
+    from kramar.jobs.learnings import Learning
     from kramar.jobs.load import load
     from kramar.jobs.run import Run
     from kramar.jobs.serve import serve
@@ -54,6 +57,7 @@ _HOMES = {
             "ModelFileError",
             "OutputError",
             "PhotoError",
+            "ReviewError",
             "RunFolderError",
         ),
         "kramar.errors",
@@ -66,6 +70,7 @@ _HOMES = {
     "Evaluation": "kramar.jobs.evaluate",
     "Evaluations": "kramar.jobs.evaluate",
     "Grid": "kramar.jobs.compare",
+    "Learning": "kramar.jobs.learnings",
     "Metrics": "kramar.records",
     "Model": "kramar.runtime.model",
     "Prediction": "kramar.records",
@@ -78,6 +83,7 @@ _HOMES = {
     "decide": "kramar.jobs.decide",
     "distill": "kramar.jobs.distill",
     "evaluate": "kramar.jobs.evaluate",
+    "learn": "kramar.jobs.learn",
     "load": "kramar.jobs.load",
     "serve": "kramar.jobs.serve",
     "train": "kramar.jobs.train",
@@ -99,6 +105,7 @@ __all__ = [
     "Grid",
     "InputError",
     "KramarError",
+    "Learning",
     "Metrics",
     "MissingExtra",
     "Model",
@@ -106,6 +113,7 @@ __all__ = [
     "OutputError",
     "PhotoError",
     "Prediction",
+    "ReviewError",
     "Run",
     "RunFolderError",
     "Tuning",
@@ -117,6 +125,7 @@ __all__ = [
     "decide",
     "distill",
     "evaluate",
+    "learn",
     "load",
     "serve",
     "train",

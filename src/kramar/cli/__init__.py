@@ -19,6 +19,7 @@ from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
+from kramar.cli.learn import learn
 from kramar.cli.options import (
     WHOLE,
     CacheSize,
@@ -351,5 +352,6 @@ def classify(
         raise DataError(f"none of the {done:,} {what} could be read: their rows say why; check the paths")
 
 
+app.command()(learn)
 app.command()(serve)
 app.command()(benchmark)

@@ -12,6 +12,7 @@ from kramar.records import COARSE, percent
 if TYPE_CHECKING:
     from kramar.jobs.decide import Decision
     from kramar.jobs.evaluate import Evaluation, Evaluations
+    from kramar.jobs.learnings import Learning
     from kramar.jobs.run import Run
     from kramar.records import DecisionScores, Estimate, Prediction
 
@@ -102,6 +103,27 @@ def show_decision(decision: Decision) -> None:
     _show_decisions(decision.decisions)
     if more := decision.decisions.more_photos():
         print(f"  {more}")
+
+
+def show_learning(learning: Learning, *, undone: bool) -> None:
+    """Print what a model file has learnt, or that this was taken back."""
+    if undone:
+        print(f"{learning.model}: put back as it was before it learnt from {learning.learnt:,} decided photos")
+        return
+    before, after = learning.accuracy
+    gap, losses = learning.difference, learning.log_loss
+    print(f"{learning.model} has learnt from {learning.learnt:,} decided photos in {learning.seconds:.1f} s")
+    print(f"  {learning.changed:,} of them show something else than it had said")
+    if learning.categories:
+        print(f"  new categories     {', '.join(repr(label) for label in learning.categories)}")
+    print(
+        f"  validation         {before.value:.1%} before, {after.value:.1%} after: {100 * gap.value:+.1f} points "
+        f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, p = {learning.p:.2g}, n = {after.n:,})"
+    )
+    print(f"  log loss           {losses[0]:.4f} before, {losses[1]:.4f} after")
+    if learning.auto is not None:
+        how = "guaranteed" if learning.guaranteed else "estimated"
+        print(f"  auto               from probability {learning.auto:.3f} on ({how})")
 
 
 def _show_decisions(decisions: DecisionScores) -> None:

@@ -32,12 +32,14 @@ def body(path: Path) -> str:
     """What names the part of a model file that gives embeddings: the same where it gives the same ones (SHA-256)."""
     graph = onnx.load(path).graph
     _require(graph, path)
-    nodes = _before(graph, "embedding")
-    taken = {name for node in nodes for name in node.input}
-    digest = hashlib.sha256()
-    for part in (*nodes, *(one for one in graph.initializer if one.name in taken)):
-        digest.update(part.SerializeToString(deterministic=True))
-    return digest.hexdigest()
+    return _digest(graph, _before(graph, "embedding"))
+
+
+def layer(path: Path) -> str:
+    """What names the last layer of a model file, and the body below it: the same where logits are (SHA-256)."""
+    graph = onnx.load(path).graph
+    _require(graph, path)
+    return _digest(graph, _before(graph, "logits"))
 
 
 def read(path: Path) -> Linear:
@@ -56,12 +58,12 @@ def read(path: Path) -> Linear:
     return Linear(weights.astype(np.float32), bias[0].astype(np.float32))
 
 
-def stored(layer: Linear, path: Path) -> Linear:
-    """``layer`` as the file at ``path`` stores its own: its weights in float16, or as they are."""
+def stored(given: Linear, path: Path) -> Linear:
+    """``given`` as the file at ``path`` stores its own: its weights in float16, or as they are."""
     graph = onnx.load(path).graph
     if not _is_half(graph, _layer(graph)):
-        return layer
-    return Linear(layer.weights.astype(np.float16).astype(np.float32), layer.bias)
+        return given
+    return Linear(given.weights.astype(np.float16).astype(np.float32), given.bias)
 
 
 def directions(path: Path) -> int:
@@ -70,8 +72,8 @@ def directions(path: Path) -> int:
     return int(kept[0].dims[1]) if kept else 0
 
 
-def replace(path: Path, layer: Linear, card: ModelCard, target: Path, familiar: Familiar | None) -> None:
-    """Write the model file at ``path`` to ``target`` with another ``layer``, as precise as its own, and ``card``.
+def replace(path: Path, new: Linear, card: ModelCard, target: Path, familiar: Familiar | None) -> None:
+    """Write the model file at ``path`` to ``target`` with a ``new`` layer, as precise as its own, and ``card``.
 
     ``familiar`` tells unknown photos; without it, the file does not tell them.
     """
@@ -79,16 +81,16 @@ def replace(path: Path, layer: Linear, card: ModelCard, target: Path, familiar: 
     graph = model.graph
     old = _layer(graph)
     half = _is_half(graph, old)
-    gone = {id(node) for node in old} | {id(node) for node in graph.node if _of_unknown(node.output)}
-    nodes = [node for node in graph.node if id(node) not in gone]
+    gone = {name for node in old for name in node.output}
+    nodes = [node for node in graph.node if gone.isdisjoint(node.output) and not _of_unknown(node.output)]
     used = {name for node in nodes for name in node.input}
     kept = [one for one in graph.initializer if one.name in used]
-    made, weights = _nodes(layer, half=half)
+    made, weights = _nodes(new, half=half)
     place = next(place for place, node in enumerate(nodes) if "logits" in node.input)
     nodes[place:place] = made
     outputs = {output.name: output for output in graph.output if output.name != "unknown_score"}
     for name in ("probabilities", "logits"):
-        outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(layer.bias)])
+        outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(new.bias)])
     temperature = numpy_helper.from_array(np.array(card.temperature, np.float32), "temperature")
     initializers = [*(one for one in kept if one.name != "temperature"), *weights, temperature]
     for field, values in (
@@ -129,8 +131,16 @@ def _require(graph: Any, path: Path) -> None:
 
 def _layer(graph: Any) -> list[Any]:
     """The nodes that make logits of embeddings, and no other ones."""
-    below = {id(node) for node in _before(graph, "embedding")}
-    return [node for node in _before(graph, "logits") if id(node) not in below]
+    below = {name for node in _before(graph, "embedding") for name in node.output}
+    return [node for node in _before(graph, "logits") if below.isdisjoint(node.output)]
+
+
+def _digest(graph: Any, nodes: list[Any]) -> str:
+    taken = {name for node in nodes for name in node.input}
+    digest = hashlib.sha256()
+    for part in (*nodes, *(one for one in graph.initializer if one.name in taken)):
+        digest.update(part.SerializeToString(deterministic=True))
+    return digest.hexdigest()
 
 
 def _before(graph: Any, name: str) -> list[Any]:

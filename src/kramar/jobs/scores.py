@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +31,13 @@ def scored(
     progress: Progress,
     asked: Sequence[str] = ("val", "test"),
     familiar: Familiar | None = None,
+    saw: Callable[[str, Scores], object] = lambda _part, _embeddings: None,
 ) -> dict[str, Scored]:
     """A rung's answers by part, of those that are ``asked`` for.
 
     Its model file is at ``path``, ``parts`` are the first backbone's; ``familiar`` is what a file that gives unknown
-    scores has them from. Raises FailedError where a photo cannot be read any more.
+    scores has them from; ``saw`` is told the embeddings of parts that the file looks at. Raises FailedError where a
+    photo cannot be read any more.
     """
     found = {}
     for part in asked:
@@ -52,7 +54,8 @@ def scored(
             scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
         else:
             model = Model(path)
-            scores, *others = outputs(model, model.asked, entries, progress)
+            scores, *others, embeddings = outputs(model, [*model.asked, "embedding"], entries, progress)
+            saw(part, embeddings)
             unknown = others[0] if others else None
         labels, groups = [e.label for e in entries], [e.group for e in entries]
         found[part] = Scored.of(scores, labels, material.classes, groups, unknown)

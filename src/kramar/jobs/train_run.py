@@ -21,7 +21,7 @@ from kramar.decisions.unknowns import Familiar
 from kramar.errors import FailedError
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored, score
-from kramar.exporting import onnx_file
+from kramar.exporting import last_layer, onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
 from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samples, seconds
@@ -31,6 +31,8 @@ from kramar.jobs.judgement import judge
 from kramar.jobs.looked import look
 from kramar.jobs.run import Run, RunFolder
 from kramar.jobs.scores import outputs, scored
+from kramar.jobs.seen import NAME as SEEN
+from kramar.jobs.seen import SHOWN, Seen
 from kramar.models import architectures, engines
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
@@ -39,6 +41,7 @@ from kramar.records import Decisions, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
 from kramar.runtime.rule import Rule
+from kramar.runtime.session import Scores
 from kramar.training import ladder
 from kramar.training.budget import some
 from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
@@ -53,8 +56,8 @@ OVERSHOOT = 1.1
 _FINISH_SECONDS = 4.0
 # With less time left after the head than this, nothing else is begun.
 _LEAST_SECONDS = 20.0
-# Training photos that tell what is known, at most, and the share of the budget that they may take.
-_SHOWN, _SHOWN_SHARE = 3000, 0.05
+# The share of the budget that training photos which tell what is known may take.
+_SHOWN_SHARE = 0.05
 # Labels are judged where that takes at most this share of the budget.
 _JUDGING_SHARE = 0.05
 # Validation photos that say how much that is new is usual.
@@ -81,6 +84,8 @@ class Training:
         self._climbed: Sequence[Climbed] = ()
         self._aside = 0
         self._judging = 0.0
+        self._saw: dict[str, Scores] = {}
+        self._learnt: list[Entry] = []
 
     def finish(self) -> Run:
         """Go through the rooms."""
@@ -116,8 +121,9 @@ class Training:
                 for one in climbed
                 if one is not chosen
             }
-            said = scored(chosen, final, material, parts, run, ("val", "test", ASIDE), familiar)
+            said = scored(chosen, final, material, parts, run, ("val", "test", ASIDE), familiar, self._saw.__setitem__)
             answers[chosen.key] = said
+            self._leave_seen(final, material)
             metrics = {
                 one.key: {
                     **({"val": one.val} if one.val else {}),
@@ -184,22 +190,35 @@ class Training:
         """What tells unknown photos, by training photos; None where the model file has no room for it."""
         if chosen.key == HeadRung.key:
             embeddings, truth, held = parts["train"].embeddings, parts["train"].truth, parts["val"].embeddings
+            self._saw |= {part: parts[part].embeddings for part in ("val", ASIDE)}
+            places = {entry.image: place for place, entry in enumerate(material.parts["train"])}
+            self._learnt = some(material.parts["train"], SHOWN)
+            self._saw["train"] = embeddings[[places[one.image] for one in self._learnt]]
         else:
             model = Model(self._run.path / "models" / f"{chosen.key}.onnx")
             shown, val = self._shown(material.parts["train"]), some(material.parts["val"], _HELD)
             (found,) = outputs(model, ["embedding"], [*shown, *val], self._run)
             embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
+            self._learnt, self._saw["train"] = shown, embeddings
         room = np.inf if self._limits.size is None else self._limits.size - chosen.bytes - CARD_ROOM
         rank = unknowns.rank(embeddings.shape[1], room)
         return unknowns.fit(embeddings, truth, rank, held if len(held) > 1 else embeddings) if rank else None
+
+    def _leave_seen(self, final: Path, material: Material) -> None:
+        """Leave what the model saw to who learns from corrections, as far as it looked."""
+        train = self._saw["train"]
+        saw = {part: self._saw.get(part, train[:0]) for part in ("train", "val", ASIDE)}
+        if all(len(saw[part]) == len(material.parts[part]) for part in ("val", ASIDE)):
+            seen = Seen.of(last_layer.body(final), {**material.parts, "train": self._learnt}, saw)
+            seen.write(self._run.path / SEEN)
 
     def _shown(self, train: list[Entry]) -> list[Entry]:
         """The training photos that tell what is known: as many as a twentieth of the budget has time for."""
         choice = self._run.plan.choice
         assert choice is not None, "features came first"
         in_time = _SHOWN_SHARE * self._config.budget * _SCORING * choice.rates[choice.engine]
-        return some(train, min(_SHOWN, int(in_time)))
+        return some(train, min(SHOWN, int(in_time)))
 
     def _climb(
         self, material: Material, converted: Converted, choice: Choice, parts: Mapping[str, Part]

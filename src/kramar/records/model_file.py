@@ -80,7 +80,8 @@ class ModelCard(Record):
     """The document ``kramar`` in a model file's metadata.
 
     ``ties`` are the near twins that its split kept together, by the first 12 digits of their hashes: with them, the
-    split can be repeated without looking for twins. ``aside`` is how many validation photos chose nothing.
+    split can be repeated without looking for twins. ``aside`` is how many validation photos chose nothing,
+    ``corrections`` from how many photos that people decided its last layer has learnt since.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -100,6 +101,7 @@ class ModelCard(Record):
     decisions: Decisions | None = None
     ties: list[list[str]] = Field(default_factory=list)
     aside: int = 0
+    corrections: int = 0
 
 
 class Ranked(Record):

@@ -29,14 +29,18 @@ _TURN = 0x6B72616D
 class Database:
     """An open database of the current form. Threads may share it; processes each open their own."""
 
-    def __init__(self, given: str) -> None:
-        """Open, and make where it is missing, the database at a path or an URL.
+    def __init__(self, given: str, *, make: bool = True) -> None:
+        """Open the database at a path or an URL, and make it where it is missing, or only if it is there.
 
         Raises InputError where that names none, MissingExtra where its driver is missing, OutputError where the
         machine says no.
         """
         self._url = _url(given)
         self.name = self._url.database or "" if _is_sqlite(self._url) else self._url.render_as_string()
+        if not make and _is_sqlite(self._url) and not Path(self.name).is_file():
+            raise InputError(
+                f"{self.name}: no such review queue; kramar classify --queue makes one, and --database names another"
+            )
         self._engine = self._opened()
         self._reads = self._engine.execution_options(kramar_reads=True)
         with self._mapped(), self._engine.begin() as connection:

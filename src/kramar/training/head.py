@@ -80,7 +80,7 @@ def fit_head(
     if len(val.truth) >= MIN_VALIDATION:
         chosen_on, folds = f"validation ({len(val.truth)} photos)", [_Fold(train, val)]
     else:
-        both = _join(train, val)
+        both = join(train, val)
         folds = [_fold(both, one) for one in _folds(both, seed)]
         chosen_on = f"{len(folds)} folds of training and validation ({len(both.truth)} photos)"
         if not folds:
@@ -239,7 +239,7 @@ class _Fitter:
         self._truth = part.truth
         self._classes = classes
         self._mean = part.embeddings.mean(axis=0, dtype=np.float64)
-        self._whiten = _whitening(part, self._mean, shrinkage)
+        self._whiten = whitening(part, self._mean, shrinkage)
         self._white = (part.embeddings - self._mean.astype(np.float32)) @ self._whiten.astype(np.float32)
         self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
 
@@ -279,7 +279,7 @@ class _Fitter:
         return full, offset
 
 
-def _whitening(part: Part, mean: npt.NDArray[np.float64], shrinkage: float) -> npt.NDArray[np.float64]:
+def whitening(part: Part, mean: npt.NDArray[np.float64], shrinkage: float) -> npt.NDArray[np.float64]:
     """``[D, D]``: standardises embeddings and evens out their spread within classes; mean variance 1 after it."""
     from scipy.linalg import solve_triangular
 
@@ -304,7 +304,8 @@ def _whitening(part: Part, mean: npt.NDArray[np.float64], shrinkage: float) -> n
     return np.asarray(whiten / np.sqrt(variance or 1.0))
 
 
-def _join(first: Part, second: Part) -> Part:
+def join(first: Part, second: Part) -> Part:
+    """The photos of both."""
     return Part(
         np.concatenate([first.embeddings, second.embeddings]),
         np.concatenate([first.truth, second.truth]),
