@@ -29,6 +29,9 @@ NAMES = (
     "labels",
     "audit",
     "serve",
+    "learn",
+    "review_kills",
+    "spot_checks",
 )
 
 if __name__ == "__main__":

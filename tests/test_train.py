@@ -30,7 +30,16 @@ from shell import contents
 train = functools.partial(kramar.train, rungs="head")
 
 FILES = {
-    *("issues.parquet", "manifest.parquet", "model.onnx", "plan.json", "report.html", "run.json", "run.log"),
+    *(
+        "issues.parquet",
+        "manifest.parquet",
+        "model.onnx",
+        "plan.json",
+        "report.html",
+        "run.json",
+        "run.log",
+        "seen.npz",
+    ),
     *("models/head.onnx", "models/head.json", "models/head.npy"),
 }
 

@@ -35,7 +35,7 @@ from kramar.version import __version__
 MOST_LOST = 0.005
 # Validation photos that give the weight of distances in unknown scores.
 _HELD = 300
-# What an unknown score that the file computes may differ by: a thousandth is what decisions are rounded to.
+# What an unknown score that the file computes may differ by, of the largest: decisions are rounded to a thousandth.
 _SCORE_TOLERANCE = 1e-3
 
 
@@ -235,8 +235,9 @@ def _verify(target: Path, task: Task, candidate: _Candidate, familiar: Familiar 
             f"and by up to {gap:.2g} in probability; it was not kept. Please report this"
         )
     if familiar is not None:
-        apart = float(np.abs(unknown[0] - familiar(embeddings, candidate.val.confidence)).max())
-        if not apart <= _SCORE_TOLERANCE:
+        expected = familiar(embeddings, candidate.val.confidence)
+        apart = float(np.abs(unknown[0] - expected).max())
+        if not apart <= _SCORE_TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ExportError(
                 f"the file that has learnt gives other unknown scores (by up to {apart:.2g}); it was not kept. "
                 "Please report this"
