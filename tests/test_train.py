@@ -40,7 +40,7 @@ FILES = {
         "run.log",
         "seen.npz",
     ),
-    *("models/head.onnx", "models/head.json", "models/head.npy"),
+    *("models/head.onnx", "models/head.json", "models/head.npy", "seen.npz"),
 }
 
 
