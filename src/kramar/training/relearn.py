@@ -22,7 +22,7 @@ from kramar.training.head import SHRINKAGE, Part, join, whitening
 Floats = npt.NDArray[np.floating]
 
 # The inverse C of the penalty's strength is searched from here in such steps, and then corrections' weights.
-_START, _STEP, _MOST_STEPS = 1e-3, 10**0.5, 4
+_START, _STEP, _MOST_STEPS = 1e-2, 10**0.5, 4
 _WEIGHTS = (1.0, 3.0)
 # Parts into which corrections are divided, each judged by a layer that was not told its labels.
 _FOLDS = 3
