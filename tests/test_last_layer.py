@@ -117,6 +117,20 @@ def test_a_trained_networks_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(Model(target).logits(images), embeddings @ -layer.weights + layer.bias, atol=1e-4)
 
 
+def test_files_of_int8_arithmetic_too(made: Made, tmp_path: Path) -> None:
+    path, target = tmp_path / "model.onnx", tmp_path / "new.onnx"
+    storage.int8_onnxruntime(made.path, path, list(made.images[:4]))
+    before = Model(path)
+    embeddings, logits = before.outputs(made.images, ["embedding", "logits"])
+    layer = last_layer.read(path)
+    np.testing.assert_allclose(layer(embeddings), logits, rtol=1e-4, atol=1e-3)
+    new = last_layer.stored(Linear(layer.weights[:, ::-1].copy(), layer.bias), path)
+    last_layer.replace(path, new, made.card, target, None)
+    again, moved = Model(target).outputs(made.images, ["embedding", "logits"])
+    np.testing.assert_array_equal(again, embeddings)
+    np.testing.assert_allclose(moved, new(embeddings), rtol=1e-4, atol=1e-3)
+
+
 def test_several_layers_are_refused(tmp_path: Path, made: Made) -> None:
     model = onnx.load(made.path)
     head = next(node for node in model.graph.node if "logits" in node.output)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
 from kramar.reviewing.records import ACCEPT, BAD_PHOTO, CATEGORY, UNKNOWN_THING, Item
 from products import KINDS, put_folder
+from shell import command as command_line
 from shell import complaint, contents
 from shell import kramar as command
 
@@ -272,6 +275,89 @@ def test_what_would_make_it_worse_is_not_learnt(run: Path, new: Path) -> None:
     after = contents(run)
     assert {name: data for name, data in after.items() if name in before} == before
     assert set(after) - set(before) <= {"review.sqlite", "review.sqlite-shm", "review.sqlite-wal", ".model.onnx.lock"}
+
+
+def test_a_guarantee_is_shown_anew_or_said_to_be_gone(
+    tmp_path: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = put_folder(tmp_path / "photos", 60)
+    monkeypatch.setattr("kramar.data.split.ASIDE_FROM", 15)
+    trained = kramar.train(shop, tmp_path / "run", budget="60s", rungs="head", precision=0.4)
+    model = trained.path / "model.onnx"
+    assert trained.model.card.decisions is not None
+    assert trained.model.card.decisions.auto.guaranteed
+    Path(shutil.copy(model, tmp_path / "again.onnx"))
+    rows = list(kramar.classify(model, new, queue=True, spot_check=0.99))
+    queue = Queue(Database(str(trained.path / "review.sqlite")))
+    for item in queue.claim("Ann", 1000):
+        truly(queue, item)
+    done = kramar.learn(trained.path)
+    assert done.learnt > 0.9 * len(rows)
+    assert done.guaranteed
+    assert done.auto is not None
+    card = kramar.load(model).card
+    assert card.decisions is not None
+    # Of the photos aside, which neither learnt nor chose.
+    assert card.decisions.auto.photos == card.aside == trained.record.data.aside
+    # Seen anew, the same photos are aside.
+    again = kramar.learn(
+        tmp_path / "again.onnx", data=shop, database=str(trained.path / "review.sqlite"), out=tmp_path / "out.onnx"
+    )
+    assert again.guaranteed
+    assert (again.learnt, again.accuracy[0].n) == (done.learnt, done.accuracy[0].n)
+
+
+def test_a_guarantee_without_photos_aside_is_gone(run: Path, new: Path, tmp_path: Path) -> None:
+    unseen = put_folder(tmp_path / "unseen", 25, start=3000)
+    kramar.decide(run / "model.onnx", unseen, precision=0.4)
+    decisions = kramar.load(run / "model.onnx").card.decisions
+    assert decisions is not None
+    assert decisions.auto.guaranteed
+    list(kramar.classify(run / "model.onnx", new, queue=True, spot_check=0.99))
+    queue = Queue(Database(str(run / "review.sqlite")))
+    for item in queue.claim("Ann", 1000):
+        truly(queue, item)
+    told = Told()
+    assert not kramar.learn(run, progress=told).guaranteed
+    (warning,) = [line for line in told.said if line.startswith("Warning")]
+    assert "of this one it is estimated, until kramar decide fits it on photos that it has not seen" in warning
+    # What is asked stays what was asked.
+    card = kramar.load(run / "model.onnx").card
+    assert card.decisions is not None
+    assert card.decisions.precision_target == 0.4
+
+
+def test_a_killed_learning_leaves_a_whole_file(run: Path, new: Path) -> None:
+    model = run / "model.onnx"
+    review(model, new)
+    before = model.read_bytes()
+    for moment in ("learnt", ".model.onnx.learn.*/model.onnx"):
+        process = subprocess.Popen(command_line("learn", run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not list(run.glob(moment)):
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        if model.read_bytes() != before:  # it was quicker
+            kramar.learn(run, undo=True)
+        assert kramar.load(model).classes == sorted(KINDS)
+        assert model.read_bytes() == before
+    done = kramar.learn(run)
+    assert done.learnt == 75
+    assert not [path.name for path in run.rglob("*") if path.suffix == ".tmp" or ".learn." in path.name]
+    kramar.learn(run, undo=True)
+    assert model.read_bytes() == before
+
+
+def test_it_says_what_to_install(run: Path, new: Path) -> None:
+    def without(package: str) -> str:
+        return f"import sys; sys.modules[{package!r}] = None"
+
+    said = complaint(command("learn", run, first=without("scipy")), 2)
+    assert "kramar learn needs the 'train' extra" in said
+    said = complaint(command("learn", run, first=without("sqlalchemy")), 2)
+    assert "kramar learn needs the 'serve' extra" in said
+    said = complaint(command("classify", run / "model.onnx", new, "--queue", first=without("sqlalchemy")), 2)
+    assert "--queue needs the 'serve' extra: pip install 'kramar[serve]'" in said
 
 
 def test_another_file_and_a_model_file_alone(run: Path, new: Path, shop: Path, tmp_path: Path) -> None:

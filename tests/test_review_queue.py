@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from doubts import CLASSES, SOURCE, Clock, doubt
-from kramar.errors import InputError, OutputError, ReviewError
+from kramar.errors import InputError, MissingExtra, OutputError, ReviewError
 from kramar.reviewing import adding, findings
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
@@ -327,6 +327,19 @@ def test_a_killed_desk_loses_no_decision_that_was_acknowledged(database_url: str
 def test_a_database_that_cannot_be(given: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as told:
         Database(given)
+    assert "secret" not in str(told.value)
+
+
+def test_a_driver_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pg8000", None)
+    with pytest.raises(MissingExtra, match=r"needs the 'serve' extra: pip install 'kramar\[serve\]'") as told:
+        Database("postgresql://shop:secret@127.0.0.1/review")
+    assert "secret" not in str(told.value)
+
+
+def test_a_server_that_is_not_there_is_told(postgres: str) -> None:
+    with pytest.raises(OutputError, match="the review database says no") as told:
+        Database(postgres.replace("kramar@", "shop:secret@").rpartition(":")[0] + ":1/review")
     assert "secret" not in str(told.value)
 
 

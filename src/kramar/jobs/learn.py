@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -76,8 +77,10 @@ def _learnt(
     columns: Mapping[str, str] | None,
     listener: Progress,
 ) -> Learning:
-    from kramar.jobs.learning import Task, made
-
+    try:
+        from kramar.jobs.learning import Task, made
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
     began, before, learnings, opened = time.monotonic(), sha256(path), Learnings(path), Model(path)
     base = learnings.base(opened.card.corrections)
     body = last_layer.body(path)
@@ -151,9 +154,12 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """An empty folder beside ``path`` that goes when the block ends."""
+    """An empty folder beside ``path`` that goes when the block ends; what a killed learning left goes too."""
+    prefix = f".{path.name}.learn."
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        folder = tempfile.TemporaryDirectory(prefix=".learn.", dir=path.parent)
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent)
     except OSError as error:
         raise output_error(path.parent, error) from error
     with folder as name:
@@ -172,14 +178,18 @@ def _queue(path: Path, given: str | None) -> Iterator[Database]:
     try:
         from kramar.reviewing.database import Database
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "kramar":
-            raise
-        raise MissingExtra("serve", "kramar learn") from None
+        raise _missing(error) from None
     queue = Database(given or str(_default(path)), make=False)
     try:
         yield queue
     finally:
         queue.close()
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    """What is said where a module of the ``serve`` extra is missing; the ``error`` itself of any other."""
+    own = error.name is None or error.name.partition(".")[0] == "kramar"
+    return error if own else MissingExtra("serve", "kramar learn")
 
 
 def _seen(

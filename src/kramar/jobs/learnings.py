@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from kramar.errors import InputError
 from kramar.exporting import last_layer
-from kramar.files import make_folder, replacing, write_text
+from kramar.files import make_folder, remove_leftovers, replacing, write_text
 from kramar.records import Estimate, Record
 
 FOLDER = "learnt"
@@ -89,6 +89,7 @@ class Learnings:
         What a kill leaves before that step is known by no file, and after it nothing is left to do.
         """
         make_folder(self._folder)
+        remove_leftovers(self._folder)
         name = f"{1 + max((int(path.stem) for path in self._folder.glob('[0-9]*.json')), default=0):04d}"
         kept = self._folder / f"{name}.onnx"
         with replacing(kept) as temporary:
