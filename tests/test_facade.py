@@ -58,5 +58,5 @@ def test_functions_stay_functions_whatever_is_imported() -> None:
     for module in pkgutil.walk_packages(kramar.__path__, "kramar."):
         if module.name != "kramar.__main__":
             importlib.import_module(module.name)
-    for name in ("train", "evaluate", "classify", "load", "serve"):
+    for name in ("train", "evaluate", "classify", "learn", "load", "serve"):
         assert isinstance(getattr(kramar, name), types.FunctionType), name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,10 @@ from kramar.exporting import last_layer, onnx_file, storage
 from kramar.files import sha256
 from kramar.jobs.seen import NAME as SEEN
 from kramar.jobs.seen import Seen
-from kramar.reviewing import findings
+from kramar.reviewing import adding, findings
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
-from kramar.reviewing.records import ACCEPT, BAD_PHOTO, CATEGORY, UNKNOWN_THING, Item
+from kramar.reviewing.records import ACCEPT, BAD_PHOTO, CATEGORY, DOUBTFUL, UNKNOWN_THING, Doubt, Item, Source
 from products import KINDS, put_folder
 from shell import command as command_line
 from shell import complaint, contents
@@ -164,6 +166,10 @@ def test_each_learning_starts_from_the_layer_that_was_trained(run: Path, new: Pa
     np.testing.assert_allclose(says(run / "model.onnx", new), says(straight / "model.onnx", new), atol=2e-3)
     with pytest.raises(InputError, match="has learnt all that is decided in"):
         kramar.learn(straight)
+    # Also where it was decided anew by photos that it had not seen: that is not to be lost for nothing.
+    ask_all(straight / "model.onnx")
+    with pytest.raises(InputError, match="has learnt all that is decided in"):
+        kramar.learn(straight)
 
 
 @pytest.mark.parametrize("make", [storage.float16, storage.int8_weights])
@@ -259,6 +265,22 @@ def test_photos_of_another_body_are_seen_anew(run: Path, new: Path, tmp_path: Pa
             path.write_bytes(content)
     assert done.left_out == {"photos not found": 2}
     assert done.learnt == 73
+
+
+def test_kept_bytes_are_enough(run: Path, new: Path, tmp_path: Path) -> None:
+    model = run / "model.onnx"
+    path = next(iter(sorted(new.rglob("*.jpg"))))
+    data, opened = path.read_bytes(), kramar.load(model)
+    database = Database(str(run / "review.sqlite"))
+    card = opened.card
+    source = Source("e" * 64, "another body", {one.label: one.category for one in card.classes}, None)
+    said = opened.classify([data])[0].model_copy(update={"image": "gone.jpg"})
+    one = Doubt(hashlib.sha256(data).hexdigest(), said, np.zeros(4), DOUBTFUL, tmp_path / "gone.jpg", data)
+    adding.add(database, source, [one], datetime.now(UTC), keep_days=1)
+    queue = Queue(database)
+    (item,) = queue.claim("Ann", 1)
+    queue.decide(item.id, "Ann", CATEGORY, path.parent.name)
+    assert kramar.learn(run).learnt == 1
 
 
 def test_what_would_make_it_worse_is_not_learnt(run: Path, new: Path) -> None:

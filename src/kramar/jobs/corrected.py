@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +47,12 @@ def corrected(
     found: Sequence[Correction],
     added: Sequence[NewCategory],
     held: frozenset[str],
+    content: Callable[[int], bytes | None],
     listener: Progress,
 ) -> Corrected:
     """What a model may learn from the decided photos ``found``, none of which is ``held``.
 
+    ``content`` gives the bytes of a photo where they are kept.
     What another body saw of a photo says nothing: such photos are seen anew, by their kept bytes or their files.
     """
     left_out: Counter[str] = Counter()
@@ -67,7 +69,7 @@ def corrected(
             left_out[OTHER_LABEL] += 1
         else:
             usable.append(one)
-    anew = _seen(model, [one for one in usable if one.body != body], listener)
+    anew = _seen(model, [one for one in usable if one.body != body], content, listener)
     left_out[GONE] += sum(one.body != body and one.sha256 not in anew for one in usable)
     usable = [one for one in usable if one.body == body or one.sha256 in anew]
     new = sorted({one.label for one in usable} - known)
@@ -83,13 +85,15 @@ def corrected(
     return Corrected(part, list(part.groups), classes, changed, {why: n for why, n in left_out.items() if n})
 
 
-def _seen(model: Model, found: Sequence[Correction], listener: Progress) -> Mapping[str, Scores]:
+def _seen(
+    model: Model, found: Sequence[Correction], content: Callable[[int], bytes | None], listener: Progress
+) -> Mapping[str, Scores]:
     """What the model sees of photos, by hash; without those that are gone, or changed since."""
     if not found:
         return {}
     seen: dict[str, Scores] = {}
     with listener.stage("Looking at decided photos", len(found)) as advance:
-        photos = [_Kept(one) for one in found]
+        photos = [_Kept(one, content) for one in found]
         told = model.stream_of(photos, lambda images: model.outputs(images, ["embedding"])[0])
         for photo, embedding in told:
             if not isinstance(embedding, PhotoError):
@@ -103,13 +107,16 @@ class _Kept:
     """A decided photo's bytes, as they were when it was decided."""
 
     correction: Correction
+    content: Callable[[int], bytes | None]
 
     def read(self) -> bytes:
         """See Photo."""
         one = self.correction
-        if one.content is None and one.path is None:
-            raise PhotoError("missing", "its bytes were not kept, and it was no file")
-        data = one.content if one.content is not None or one.path is None else PhotoFile(one.path).read()
-        if data is None or hashlib.sha256(data).hexdigest() != one.sha256:
+        data = self.content(one.photo)
+        if data is None:
+            if one.path is None:
+                raise PhotoError("missing", "its bytes are not kept, and it was no file")
+            data = PhotoFile(one.path).read()
+        if hashlib.sha256(data).hexdigest() != one.sha256:
             raise PhotoError("changed", "it is not the photo that was decided")
         return data

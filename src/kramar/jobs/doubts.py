@@ -17,7 +17,7 @@ from kramar.errors import InputError, MissingExtra, PhotoError
 from kramar.files import sha256
 from kramar.progress import Progress
 from kramar.records import AUTO
-from kramar.reviewing.records import DOUBTFUL, SPOT_CHECK, Doubt, Source
+from kramar.reviewing.records import DOUBTFUL, NAME, SPOT_CHECK, Doubt, Source
 from kramar.runtime.model import Answer, Model
 
 # Photos that are kept together: what others decide waits for it, but no longer than they notice.
@@ -35,7 +35,7 @@ class Doubts:
         try:
             from kramar.exporting import last_layer
             from kramar.reviewing import adding
-            from kramar.reviewing.database import NAME, Database
+            from kramar.reviewing.database import Database
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "kramar":
                 raise

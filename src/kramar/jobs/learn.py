@@ -20,7 +20,8 @@ from kramar.exporting import last_layer
 from kramar.files import output_error, replacing, sha256
 from kramar.jobs.learnings import Learning, Learnings
 from kramar.progress import Progress, Silent
-from kramar.records import RunRecord
+from kramar.records import RunRecord, writable
+from kramar.reviewing.records import NAME as QUEUE
 from kramar.runtime.model import Model
 
 if TYPE_CHECKING:
@@ -89,15 +90,16 @@ def _learnt(
         with _beside(path) as folder:
             file = folder / path.name
             learning = made(Task(opened, Model(base), body, queue, seen), file, listener)
-            after = sha256(file)
-            if out is None and after == before:
+            after, layer = sha256(file), last_layer.layer(file)
+            # What else is in the file may have been fitted since, by photos that it had not seen.
+            if out is None and layer == last_layer.layer(path):
                 raise InputError(f"{path}: has learnt all that is decided in {queue.name} already")
             learning = learning.model_copy(
                 update={
-                    "model": str(out or path),
+                    "model": writable(str(out or path)),
                     "before": before,
                     "after": after,
-                    "layer": last_layer.layer(file),
+                    "layer": layer,
                     "seconds": time.monotonic() - began,
                 }
             )
@@ -112,7 +114,7 @@ def _learnt(
 
 def _undone(path: Path, database: str | None) -> Learning:
     # Where there is no queue any more, its history says nothing of it either.
-    known = database is not None or _default(path).is_file()
+    known = database is not None or path.with_name(QUEUE).is_file()
     with _queue(path, database) if known else contextlib.nullcontext() as queue:
         last = Learnings(path).undo()
         if queue is not None:
@@ -166,12 +168,6 @@ def _beside(path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _default(path: Path) -> Path:
-    from kramar.reviewing.database import NAME
-
-    return path.with_name(NAME)
-
-
 @contextlib.contextmanager
 def _queue(path: Path, given: str | None) -> Iterator[Database]:
     """The review queue. Raises InputError where there is none."""
@@ -179,7 +175,7 @@ def _queue(path: Path, given: str | None) -> Iterator[Database]:
         from kramar.reviewing.database import Database
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    queue = Database(given or str(_default(path)), make=False)
+    queue = Database(given or str(path.with_name(QUEUE)), make=False)
     try:
         yield queue
     finally:

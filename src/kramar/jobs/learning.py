@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,13 @@ def made(task: Task, target: Path, listener: Progress) -> Learning:
     """
     base, seen = task.base, task.seen
     taught = corrected(
-        base, task.body, findings.corrections(task.queue), findings.categories(task.queue), seen.held, listener
+        base,
+        task.body,
+        findings.corrections(task.queue),
+        findings.categories(task.queue),
+        seen.held,
+        partial(findings.content, task.queue),
+        listener,
     )
     for why, count in taught.left_out.items():
         listener.say(f"Left out of {task.queue.name}: {count:,} {why}")

@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from kramar.errors import InputError, MissingExtra, OutputError
 
-NAME = "review.sqlite"
 # Seconds that a writer waits for another one.
 _PATIENCE = 30
 # What writers of a PostgreSQL database that come one at a time agree on: any number, always the same.

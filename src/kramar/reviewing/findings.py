@@ -65,7 +65,7 @@ def corrections(database: Database) -> list[Correction]:
             .join(PhotoRow, PhotoRow.id == ItemRow.photo_id)
             .join(ModelRow, ModelRow.sha256 == ItemRow.model)
             .where(is_decided())
-            .options(undefer(ItemRow.embedding), undefer(PhotoRow.content))
+            .options(undefer(ItemRow.embedding))
             .order_by(ItemRow.id)
         )
         return [
@@ -82,11 +82,16 @@ def corrections(database: Database) -> list[Correction]:
                 model=model.sha256,
                 body=model.body,
                 embedding=np.frombuffer(item.embedding, "<f2"),
-                content=photo.content,
             )
             for item, photo, model in rows
             if agree(decided[item.id])
         ]
+
+
+def content(database: Database, photo: int) -> bytes | None:
+    """A photo's bytes; None where they are not kept, or not any more."""
+    with database.reading() as session:
+        return session.scalar(select(PhotoRow.content).where(PhotoRow.id == photo))
 
 
 def note_learning(database: Database, kind: str, before: str, after: str, learnt: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from kramar.records import Prediction, Ranked, Record
 
 Embedding = npt.NDArray[np.float16]
 
+# The queue's file beside a model file, where no other place is named.
+NAME = "review.sqlite"
 # What a reviewer decides of a photo; and what takes a decision back.
 ACCEPT, CATEGORY, UNKNOWN_THING, BAD_PHOTO, UNDO = "accept", "category", "unknown", "bad photo", "undo"
 KINDS = (ACCEPT, CATEGORY, UNKNOWN_THING, BAD_PHOTO)
@@ -118,7 +120,7 @@ class Correction:
         kind: ACCEPT, CATEGORY, UNKNOWN_THING or BAD_PHOTO; ``label``, the class that it shows, empty for the last two.
         predicted: what the model said.
         model: SHA-256 of that model's file; ``body``, what gave the ``embedding``.
-        content: its bytes, where they are kept.
+        photo: by which `findings.content` finds its bytes, where they are kept.
     """
 
     photo: int
@@ -133,4 +135,3 @@ class Correction:
     model: str
     body: str
     embedding: Embedding
-    content: bytes | None = field(repr=False)
