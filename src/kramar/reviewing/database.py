@@ -86,11 +86,16 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            said = " ".join(str(error.orig).split())
             raise OutputError(
-                f"{self.name}: the review database says no ({said}); see that it can be reached and written, "
-                "has room, and is no other program's, then try again"
+                f"{self.name}: the review database says no ({_said(error.orig)}); see that it can be reached and "
+                "written, has room, and is no other program's, then try again"
             ) from error
+
+
+def _said(error: BaseException | None) -> str:
+    """What a driver's error says, in one line; pg8000's carry the server's answer field by field, M the message."""
+    told = error.args[0] if error is not None and error.args else error
+    return " ".join(str(told.get("M", told) if isinstance(told, dict) else told).split())
 
 
 def _url(given: str) -> URL:
