@@ -34,7 +34,7 @@ from kramar.version import __version__
 
 # What validation accuracy may fall by: the ladder's own measure of what is not worse (`training.rungs.quantised`).
 MOST_LOST = 0.005
-# Validation photos that give the weight of distances in unknown scores.
+# Validation photos that say how much that is new is usual, in unknown scores.
 _HELD = 300
 # What an unknown score that the file computes may differ by, of the largest: decisions are rounded to a thousandth.
 _SCORE_TOLERANCE = 1e-3
