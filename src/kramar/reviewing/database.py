@@ -42,8 +42,12 @@ class Database:
             )
         self._engine = self._opened()
         self._reads = self._engine.execution_options(kramar_reads=True)
-        with self._mapped(), self._engine.begin() as connection:
-            _renew(connection, self.name)
+        try:
+            with self._mapped(), self._engine.begin() as connection:
+                _renew(connection, self.name)
+        except BaseException:
+            self.close()
+            raise
 
     def _opened(self) -> Engine:
         if not _is_sqlite(self._url):
