@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kramar.jobs.decide import Decision, decide
     from kramar.jobs.distill import Distillation, distill
     from kramar.jobs.evaluate import Evaluation, Evaluations, evaluate
+    from kramar.jobs.export import Export, export
     from kramar.jobs.learn import learn
     from kramar.jobs.learnings import Learning
     from kramar.jobs.load import load
@@ -69,6 +70,7 @@ _HOMES = {
     "Estimate": "kramar.records",
     "Evaluation": "kramar.jobs.evaluate",
     "Evaluations": "kramar.jobs.evaluate",
+    "Export": "kramar.jobs.export",
     "Grid": "kramar.jobs.compare",
     "Learning": "kramar.jobs.learnings",
     "Metrics": "kramar.records",
@@ -83,6 +85,7 @@ _HOMES = {
     "decide": "kramar.jobs.decide",
     "distill": "kramar.jobs.distill",
     "evaluate": "kramar.jobs.evaluate",
+    "export": "kramar.jobs.export",
     "learn": "kramar.jobs.learn",
     "load": "kramar.jobs.load",
     "serve": "kramar.jobs.serve",
@@ -100,6 +103,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Evaluations",
+    "Export",
     "ExportError",
     "FailedError",
     "Grid",
@@ -125,6 +129,7 @@ __all__ = [
     "decide",
     "distill",
     "evaluate",
+    "export",
     "learn",
     "load",
     "serve",

@@ -19,6 +19,7 @@ from kramar.cli.audit import audit
 from kramar.cli.benchmark import benchmark
 from kramar.cli.compare import compare
 from kramar.cli.distill import distill
+from kramar.cli.export import export
 from kramar.cli.learn import learn
 from kramar.cli.options import (
     WHOLE,
@@ -352,6 +353,7 @@ def classify(
         raise DataError(f"none of the {done:,} {what} could be read: their rows say why; check the paths")
 
 
+app.command()(export)
 app.command()(learn)
 app.command()(serve)
 app.command()(benchmark)

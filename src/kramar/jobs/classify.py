@@ -89,7 +89,7 @@ def classify(
     opened = model if isinstance(model, Model) else Model(model)
     given = [photos] if isinstance(photos, str | os.PathLike) else photos
     listener = progress or Silent()
-    listing = _Listing(columns or {}, listener, products=products)
+    listing = Listing(columns or {}, listener, products=products)
     named = [photo for argument in given for photo in listing.of(os.fspath(argument))]
     if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
@@ -195,7 +195,7 @@ def _together(answers: Sequence[Answer]) -> Answer:
     return Answer(together.astype(np.float32), float(np.mean(scores)) if scores else None)
 
 
-class _Listing:
+class Listing:
     """The photos that arguments stand for."""
 
     def __init__(self, columns: Mapping[str, str], listener: Progress, *, products: bool) -> None:
