@@ -24,6 +24,10 @@ def export(
         str | None,
         typer.Option(metavar="PHOTOS", help="Photos to compare labels on: a folder or a table [default: noise]."),
     ] = None,
+    package: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For web: onnxruntime-web's tarball, instead of fetching it from npm."),
+    ] = None,
     columns: Columns = "",
     as_json: Json = False,
 ) -> None:
@@ -39,6 +43,7 @@ def export(
             out,
             format=form,
             photos=photos,
+            package=package,
             columns=parse_columns(columns),
             progress=progress,
         )

@@ -148,9 +148,9 @@ def _require(comparison: Comparison, form: Format) -> None:
     share = 1 - comparison.label_differences / comparison.photos
     if form.agreement == 1 and not comparison.largest_difference <= TOLERANCE:
         raise ExportError(
-            f"{form.name}: differs from the model file on {comparison.label_differences} of {comparison.photos} labels "
-            f"and by up to {comparison.largest_difference:.2g} in probability (at most {TOLERANCE:g}); it was not kept. "
-            "Where the file computes in int8, export a float32 one, such as models/tail.onnx in its run"
+            f"{form.name}: differs from the model file on {comparison.label_differences} of {comparison.photos} "
+            f"labels and by up to {comparison.largest_difference:.2g} in probability (at most {TOLERANCE:g}); "
+            "it was not kept. Where the file computes in int8, export a float32 one, such as models/tail.onnx in its run"
         )
     if share < form.agreement:
         raise ExportError(

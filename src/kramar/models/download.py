@@ -89,8 +89,14 @@ def from_torchvision(url: str, place: Path, tick: Tick, base: str = "") -> Came:
     name = url.rpartition("/")[2]
     promised = re.search(r"-([0-9a-f]{8,})\.", name)
     address = f"{base.rstrip('/')}/{name}" if base else url
-    _refuse_open_network(address)
     path = place / name
+    to_file(address, path, tick)
+    return Came(path, address, promised[1] if promised else "")
+
+
+def to_file(address: str, path: Path, tick: Tick) -> None:
+    """Fetch ``address`` into ``path``; raises as `from_torchvision` does."""
+    _refuse_open_network(address)
     request = urllib.request.Request(address, headers={"User-Agent": f"kramar/{__version__}"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
         _refuse_open_network(answer.url)  # where it was sent on to
@@ -100,7 +106,6 @@ def from_torchvision(url: str, place: Path, tick: Tick, base: str = "") -> Came:
             tick(len(piece))
         if expected is not None and file.tell() < expected:
             raise http.client.IncompleteRead(b"", expected - file.tell())
-    return Came(path, address, promised[1] if promised else "")
 
 
 def _refuse_open_network(address: str) -> None:

@@ -1,4 +1,4 @@
-"""A model file in int8: a quarter of the bytes. It computes in int8 too, which is faster, where that keeps its labels."""
+"""A model file in int8: a quarter of the bytes. Where that keeps its labels, it computes in int8, too."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _write(source: Source, folder: Path) -> ModelCard:
             return card
         best = max(best, agreement)
     raise ExportError(
-        f"{source.model.path}: no int8 copy gives its labels on {_AGREEMENT:.0%} of {len(source.photos):,} photos, the best "
-        f"on {best:.1%}; none was kept. Give more photos, such as the model will see, or let kramar train make a "
+        f"{source.model.path}: no int8 copy gives its labels on {_AGREEMENT:.0%} of {len(source.photos):,} photos, the "
+        f"best on {best:.1%}; none was kept. Give more photos, such as the model will see, or let kramar train make a "
         "smaller file (--max-size)"
     )
 
