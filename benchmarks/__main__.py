@@ -29,6 +29,7 @@ NAMES = (
     "labels",
     "audit",
     "serve",
+    "web_export",
     "learn",
     "review_kills",
     "spot_checks",

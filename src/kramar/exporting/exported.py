@@ -150,7 +150,7 @@ def _require(comparison: Comparison, form: Format) -> None:
         raise ExportError(
             f"{form.name}: differs from the model file on {comparison.label_differences} of {comparison.photos} "
             f"labels and by up to {comparison.largest_difference:.2g} in probability (at most {TOLERANCE:g}); "
-            "it was not kept. Where the file computes in int8, export a float32 one, such as models/tail.onnx in its run"
+            "it was not kept. Where the file computes in int8, export a float32 one of its run's models/"
         )
     if share < form.agreement:
         raise ExportError(
