@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import kramar
 from drawn import Told
 from kramar.errors import ExportError, FailedError, InputError
-from kramar.exporting import exported, formats
+from kramar.exporting import exported, formats, onnx_file
 from kramar.exporting.exported import Source
 from kramar.exporting.formats import web
 from kramar.files import sha256
@@ -23,6 +24,7 @@ from kramar.runtime.model import Model
 from model_files import Made
 from shell import complaint
 from shell import kramar as run_kramar
+from test_base_install import WITHOUT
 from test_docs import ROOT
 from weights_server import serve
 
@@ -97,6 +99,18 @@ def test_an_int8_copy_promises_nothing_that_was_not_measured_of_it(
     assert (card.storage, card.metrics) == ("int8", {})
     assert card.decisions == decisions(auto=Promise(threshold=0.7, photos=200, guaranteed=False))
     assert copy.stat().st_size < 0.3 * path.stat().st_size
+    # What stands on the logits is as it was, and the unknown score has a temperature of its own.
+    above = [
+        [node for node in onnx.load(one).graph.node if node.name.startswith(("unknown.", "calibrate", "softmax"))]
+        for one in (path, copy)
+    ]
+    assert above[0] == above[1]
+    images = np.stack([Model(path).pixels(photo) for photo in sorted(photos.glob("*.jpg"))])
+    score = Model(copy).outputs(images, ["unknown_score"])[0]
+    warmer = card.model_copy(update={"temperature": 2 * card.temperature})
+    onnx_file.describe(copy, warmer, tmp_path / "warmer.onnx")
+    assert np.array_equal(Model(tmp_path / "warmer.onnx").outputs(images, ["unknown_score"])[0], score)
+    assert Model(tmp_path / "warmer.onnx").scores(images).max() < Model(copy).scores(images).max()
     with pytest.raises(InputError, match="expected weights stored as float32, found int8"):
         kramar.export(copy, tmp_path / "more", format="onnx-int8", photos=photos)
 
@@ -215,3 +229,16 @@ def test_the_package_is_fetched_once_and_checked(made: Made, tmp_path: Path, mon
             kramar.export(made.path, tmp_path / "out", format="web")
         assert shelf.asked == [f"GET /{address}"]
     assert [path.name for path in (tmp_path / "cache" / "npm").iterdir()] == [web.RUNTIME.file_name]
+
+
+def test_without_openvino_it_is_said_what_brings_it(made: Made, tmp_path: Path) -> None:
+    done = run_kramar("export", made.path, "--format", "openvino", "--out", tmp_path / "out", first=WITHOUT)
+    assert complaint(done, 2) == "exporting to OpenVINO needs the 'train' extra: pip install 'kramar[train]'"
+
+
+@needs_tarball
+def test_the_page_needs_the_base_install_alone(made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run_kramar("export", made.path, "--format", "web", "--out", out, "--package", TARBALL, first=WITHOUT)
+    assert done.returncode == 0, done.stderr
+    assert (out / "model.onnx").read_bytes() == made.path.read_bytes()

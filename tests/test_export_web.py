@@ -35,8 +35,9 @@ def folder(page_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    with hosting(folder) as address:
-        yield address
+    """It is not at the host's root."""
+    with hosting(folder.parent) as address:
+        yield f"{address}{folder.name}/"
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from kramar.data.pixels import Pixels
 from kramar.errors import ExportError, InputError
-from kramar.exporting import onnx_file, storage
+from kramar.exporting import on_logits, onnx_file, storage
 from kramar.exporting.exported import Format, Said, Source, compared
 from kramar.records import ModelCard
 from kramar.runtime.model import Model
@@ -29,15 +30,19 @@ def _write(source: Source, folder: Path) -> ModelCard:
     spread = range(0, len(source.photos), max(1, len(source.photos) // _CALIBRATED))
     photos = [source.photos[place] for place in spread][:_CALIBRATED]
     target, card, best = folder / _FILE, _of_the_copy(card), 0.0
-    for how, make in _ways(photos):
-        make(source.model.path, target)
-        onnx_file.describe(target, card, target)
-        found = compared(source, _opened(folder))
-        agreement = 1 - found.label_differences / found.photos
-        source.progress.say(f"{how}: its labels agree on {agreement:.1%} of {found.photos:,} photos")
-        if agreement >= _AGREEMENT:
-            return card
-        best = max(best, agreement)
+    with tempfile.TemporaryDirectory() as place:
+        network = Path(place) / "network.onnx"
+        on_logits.without(source.model.path, network)
+        for how, make in _ways(photos):
+            make(network, target)
+            on_logits.put_back(source.model.path, target)
+            onnx_file.describe(target, card, target)
+            found = compared(source, _opened(folder))
+            agreement = 1 - found.label_differences / found.photos
+            source.progress.say(f"{how}: its labels agree on {agreement:.1%} of {found.photos:,} photos")
+            if agreement >= _AGREEMENT:
+                return card
+            best = max(best, agreement)
     raise ExportError(
         f"{source.model.path}: no int8 copy gives its labels on {_AGREEMENT:.0%} of {len(source.photos):,} photos, the "
         f"best on {best:.1%}; none was kept. Give more photos, such as the model will see, or let kramar train make a "
