@@ -119,7 +119,10 @@ def test_photos_are_pasted_and_the_language_is_switched(opens: Opens) -> None:
 def test_the_keyboard_goes_all_the_way(opens: Opens) -> None:
     page = ready(opens().page)
     pick(page, *named(2, 8))
-    page.locator("#rows button.open").first.focus()
+    first = page.locator("#rows button.open").first
+    # Answers may be there before the list is.
+    expect(first).to_be_visible()
+    first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#detail")).to_be_visible()

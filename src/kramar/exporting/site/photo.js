@@ -23,7 +23,9 @@ export async function decode(file, least) {
   const lies = buffer.byteLength > 16 ? orientation(buffer) : { turn: 1, at: -1 };
   let bitmap;
   try {
-    bitmap = await createImageBitmap(new Blob([asStored(buffer, lies)], { type: file.type }), { colorSpaceConversion: "none" });
+    const stored = new Blob([asStored(buffer, lies)], { type: file.type });
+    // Pillow leaves colour profiles alone.
+    bitmap = await createImageBitmap(stored, { colorSpaceConversion: "none" });
   } catch {
     throw new PhotoProblem("unreadable", "not an image that this browser can read");
   }

@@ -1,5 +1,5 @@
-// Pictures made smaller by a whole factor: by the mean of blocks, as Pillow does it (its Reduce.c), and as a JPEG decoder
-// does it that reads fewer of each block's frequencies.
+// Pictures made smaller by a whole factor: by the mean of blocks, as Pillow does it (its Reduce.c), and as a JPEG
+// decoder does it that reads fewer of each block's frequencies.
 
 // One that divides by `count` as Pillow does: by a multiplication, rounded as float32.
 function division(count) {

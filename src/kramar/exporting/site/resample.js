@@ -1,5 +1,5 @@
-// Pillow's resize of 8-bit pictures, to the last bit (its Resample.c): a canvas resizes otherwise, and a model sees that.
-// A picture is { width, height, data }, data being a Uint8Array of RGB.
+// Pillow's resize of 8-bit pictures, to the last bit (its Resample.c): a canvas resizes otherwise, and a model sees
+// that. A picture is { width, height, data }, data being a Uint8Array of RGB.
 
 const BITS = 22; // of a weight, as a whole number
 const HALF = 2 ** (BITS - 1);

@@ -25,7 +25,8 @@ async function answer(id, file) {
   try {
     postMessage({ id, row: await classify(await ready, file) });
   } catch (error) {
-    postMessage({ id, problem: { kind: error instanceof PhotoProblem ? error.kind : "failed", message: error.message } });
+    const kind = error instanceof PhotoProblem ? error.kind : "failed";
+    postMessage({ id, problem: { kind, message: error.message } });
   }
 }
 
