@@ -23,8 +23,8 @@ from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
 COMMANDS = {
-    "train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "serve", "learn", "weights",
-    "benchmark",
+    "train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "serve", "learn", "export",
+    "weights", "benchmark",
 }  # fmt: skip
 
 
