@@ -98,7 +98,8 @@ def test_an_int8_copy_promises_nothing_that_was_not_measured_of_it(
     card = Model(copy).card
     assert (card.storage, card.metrics) == ("int8", {})
     assert card.decisions == decisions(auto=Promise(threshold=0.7, photos=200, guaranteed=False))
-    assert copy.stat().st_size < 0.3 * path.stat().st_size
+    # What tells unknown photos stays as it was, in float16.
+    assert copy.stat().st_size < 0.32 * path.stat().st_size
     # What stands on the logits is as it was, and the unknown score has a temperature of its own.
     above = [
         [node for node in onnx.load(one).graph.node if node.name.startswith(("unknown.", "calibrate", "softmax"))]
