@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from kramar.serving.keys import Keys, Rates
 from kramar.serving.settings import Limits, ServeConfig
 from served import PHOTOS, inside, model_file
 
-KEY, OTHER = secrets.token_hex(32), secrets.token_hex(32)
+# The same in each process: they are in the names of tests.
+KEY, OTHER = (hashlib.sha256(name).hexdigest() for name in (b"a key", b"another"))
 IMAGE = {"Content-Type": "image/png"}
 
 
