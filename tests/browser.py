@@ -113,6 +113,8 @@ def finished(page: Page) -> None:
     expect(page.locator("#rows li")).not_to_have_count(0)
     expect(page.locator("#rows li[data-kind=waiting]")).to_have_count(0)
     expect(page.locator("#progress.running")).to_have_count(0)
+    # It comes a moment after its rows, and what is hidden takes no focus.
+    expect(page.locator("#results")).to_be_visible()
 
 
 def rows(page: Page) -> list[str]:

@@ -147,7 +147,7 @@ def test_model_file_is_as_documented(trained: Run, shop: Path) -> None:
     np.testing.assert_allclose(probabilities, expected / expected.sum(1, keepdims=True), atol=1e-5)
 
 
-@pytest.mark.parametrize(("room", "tells"), [(100, False), (60_000, True)])
+@pytest.mark.parametrize(("room", "tells"), [(100, False), (90_000, True)])
 def test_what_tells_unknown_photos_takes_the_room_that_is_left(
     trained: Run, shop: Path, tmp_path: Path, room: int, tells: bool
 ) -> None:
