@@ -5,7 +5,6 @@ Keys that DESIGN promises keep their names and meaning; new ones may be added.
 
 from __future__ import annotations
 
-from kramar.records.base import Estimate, Record, percent, writable
 from kramar.records.model_file import (
     AUTO,
     CARD_SCHEMA,
@@ -20,6 +19,7 @@ from kramar.records.model_file import (
     Ranked,
     ResizeRule,
 )
+from kramar.records.record import Estimate, Record, percent, writable
 from kramar.records.run import (
     DataRecord,
     Epoch,

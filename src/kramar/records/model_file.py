@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kramar.records.base import Record
+from kramar.records.record import Record
 from kramar.records.scores import Metrics
 
 CARD_SCHEMA = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kramar.records.base import Estimate, Record, percent
+from kramar.records.record import Estimate, Record, percent
 
 
 class Metrics(Record):

@@ -42,12 +42,11 @@ class Database:
             )
         self._engine = self._opened()
         self._reads = self._engine.execution_options(kramar_reads=True)
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(self.close)
             with self._mapped(), self._engine.begin() as connection:
                 _renew(connection, self.name)
-        except BaseException:
-            self.close()
-            raise
+            failing.pop_all()
 
     def _opened(self) -> Engine:
         if not _is_sqlite(self._url):
