@@ -24,6 +24,7 @@ NAMES = (
     "decisions",
     "cross_fitting",
     "unknowns",
+    "unknown_scores",
     "products",
     "twins",
     "labels",

@@ -243,3 +243,9 @@ def test_the_page_needs_the_base_install_alone(made: Made, tmp_path: Path) -> No
     done = run_kramar("export", made.path, "--format", "web", "--out", out, "--package", TARBALL, first=WITHOUT)
     assert done.returncode == 0, done.stderr
     assert (out / "model.onnx").read_bytes() == made.path.read_bytes()
+
+
+def test_columns_without_photos_are_refused(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--columns names those of a table: give one with --photos"):
+        kramar.export(made.path, tmp_path / "out", format="openvino", columns={"image": "photo"})
+    assert not (tmp_path / "out").exists()

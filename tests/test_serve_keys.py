@@ -115,6 +115,11 @@ def test_a_slow_rate_lets_one_in() -> None:
     assert rates.wait("shop") == pytest.approx(10.0)
 
 
+def test_a_rate_without_keys_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--rate: requests are counted by API key, and there is no --api-key-file"):
+        ServeConfig(tmp_path / "model.onnx", limits=Limits(rate=5))
+
+
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(tmp_path: Path, keys: Path) -> None:
     config = ServeConfig(model_file(tmp_path / "model.onnx"), keys=keys, limits=Limits(rate=0.01))
     with inside(config) as client:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kramar.data.pixels import Pixels
-from kramar.errors import DataError, PhotoError
+from kramar.errors import DataError, InputError, PhotoError
 from kramar.exporting import exported, formats
 from kramar.exporting.exported import Comparison, Source
 from kramar.jobs.classify import Listing
@@ -69,6 +69,8 @@ def export(
     """
     listener = progress or Silent()
     form = formats.find(format)
+    if columns and photos is None:
+        raise InputError("--columns names those of a table: give one with --photos, or leave --columns away")
     opened = model if isinstance(model, Model) else Model(model)
     found = _drawn(opened.card.resize.size) if photos is None else _ready(opened, os.fspath(photos), columns, listener)
     source = Source(

@@ -94,6 +94,10 @@ class ServeConfig:
                 f"--host: {self.host} is reached from other machines, so --api-key-file is needed; "
                 f"give one (docs/serve.md says how to make it), or listen on {HOST} alone"
             )
+        if self.keys is None and self.limits.rate != DEFAULT_RATE:
+            raise InputError(
+                "--rate: requests are counted by API key, and there is no --api-key-file; give one, or leave it away"
+            )
         for origin in self.cors:
             if not re.fullmatch(r"https?://[^/?#\s@]+", origin):
                 raise InputError(
