@@ -1,10 +1,10 @@
 """Which score tells unknown photos: ``python -m benchmarks.unknown_scores [kramar's options]``.
 
-Two models are trained as ``benchmarks.unknowns`` trains its first two, without 15 of Grocery's classes; no test photo is
-read. Known photos are validation photos, unknown ones are training photos of the classes that were left out, and
+Two models are trained as ``benchmarks.unknowns`` trains its first two, without 15 of Grocery's classes; no test photo
+is read. Known photos are validation photos, unknown ones are training photos of the classes that were left out, and
 CIFAR-10's photos against shrunk validation photos. Each score of embeddings is told alone; added to doubt, 1 - p, a
-quarter of its standard deviations; and added twice where it is beyond what 98% of known photos have. The same alone of a
-frozen network's embeddings, with a linear layer on them.
+quarter of its standard deviations; and added twice where it is beyond what 98% of known photos have. The same alone of
+a frozen network's embeddings, with a linear layer on them.
 """
 
 from __future__ import annotations
@@ -123,9 +123,8 @@ def seen(model: Model, photos: Sequence[str | Image.Image]) -> Seen:
     """What a model file says of photos."""
     names = ["embedding", "probabilities", "logits"]
     found = list(model.stream_of(photos, lambda images: zip(*model.outputs(images, names), strict=True)))
-    one, two, three = (
-        np.stack(each) for each in zip(*(said for _, said in found if isinstance(said, tuple)), strict=True)
-    )
+    good = [said for _, said in found if isinstance(said, tuple)]
+    one, two, three = (np.stack(each) for each in zip(*good, strict=True))
     return one, two, three
 
 
