@@ -1,8 +1,9 @@
-"""What the recipe for all layers rests on: ``python -m benchmarks.whole_choices [EPOCHS]``.
+"""What the recipe for all layers rests on: ``python -m benchmarks.whole_choices [grocery|cifar10] [RECIPE ...]``.
 
-On Grocery's photos for development (benchmarks/development.py), all layers of a trained tail are trained as the rung
-does it, with the seeds 0 and 1. Both validation photos and the stand-ins for test photos then judge shares of the way
-from that tail, and at each the network's own head, one that is fitted anew, and the mean of both.
+On Grocery's photos for development (benchmarks/development.py), or on a part of CIFAR-10's training photos, all layers
+of a trained tail are trained as the rung does it, by each of RECIPES that is asked for. Both validation photos and the
+stand-ins for test photos then judge shares of the way from that tail, and at each the network's own head, one that is
+fitted anew, and the mean of both.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from benchmarks import cifar10
 from benchmarks.development import development
 from benchmarks.harness import run, scratch
 from benchmarks.tail_choices import Photos, copied, fitted
@@ -30,28 +32,40 @@ from kramar.training.photos import PhotoBatches
 from kramar.training.rungs.tail import go_back
 from kramar.training.rungs.whole import RECIPE
 
-NAME, TAIL_BUDGET = f"{DEFAULT_BACKBONE}@224", "5m"
-SEEDS, EPOCHS = 2, 8
+TAIL_BUDGET = "5m"
+SIZES = {"grocery": 224, "cifar10": 128}
+# Of CIFAR-10: photos to learn from, for validation, and for the test.
+PARTS = (10_000, cifar10.VAL, 2 * cifar10.VAL)
+EPOCHS = 8
 SHARES = (1.0, 0.85, 0.7, 0.5)
+RECIPES = {
+    "rung": RECIPE,
+    "unmixed": replace(RECIPE, mixup=0.0, cutmix=0.0),
+    "gentle": replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4),
+    "faster": replace(RECIPE, learning_rate=2 * RECIPE.learning_rate),
+    "gentle-faster": replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4, learning_rate=2 * RECIPE.learning_rate),
+}
 
 
 @machine.kept_memory()
 def main(arguments: Sequence[str] = ()) -> None:
-    """A tail by the command, then all layers twice."""
-    epochs = int(arguments[0]) if arguments else EPOCHS
-    folder = scratch("whole-choices")
-    table, tail = development(folder), folder / "run" / "models" / "tail.onnx"
-    options = ("--backbone", NAME, "--rungs", "head,tail", "--budget", TAIL_BUDGET)
+    """A tail by the command, then all layers by each recipe."""
+    dataset, *recipes = arguments if arguments and arguments[0] in SIZES else ("grocery", *arguments)
+    folder, name = scratch("whole-choices"), f"{DEFAULT_BACKBONE}@{SIZES[dataset]}"
+    table = development(folder) if dataset == "grocery" else cifar10.table(folder, *PARTS)
+    tail = folder / "run" / "models" / "tail.onnx"
+    options = ("--backbone", name, "--rungs", "head,tail", "--budget", TAIL_BUDGET)
     run("train", str(table), *options, "--out", str(folder / "run"), cache=folder / "cache")
     photos = Photos(gather(table, TrainConfig(), Silent()).entries)
-    backbone, accelerator = backbones.find(NAME), device()
+    backbone, accelerator = backbones.find(name), device()
     rule, val = backbone.resize, photos.judges[: photos.val]
-    print(f"   {NAME}, {len(photos.train):,} training photos, {epochs} passes")
-    for seed in range(SEEDS):
+    print(f"   {name}, {len(photos.train):,} training photos, {EPOCHS} passes")
+    for number, recipe in enumerate(recipes or RECIPES):
+        how = RECIPES[recipe]
         network = backbone_network.reopen(backbone, len(photos.classes), tail).to(memory_format=torch.channels_last)
-        embedded = heads.of_photos(network, rule, RECIPE, Silent())
+        embedded = heads.of_photos(network, rule, how, Silent())
         before = copied(network)
-        if not seed:
+        if not number:
             photos.show("the tail", heads.of(network)(embedded(photos.judges, 0)))
         squares.keep(photos.train, roomy(rule), Silent())
         loop.fit(
@@ -59,16 +73,16 @@ def main(arguments: Sequence[str] = ()) -> None:
             PhotoBatches(
                 squares.squares(photos.train, roomy(rule)),
                 photos.numbers(photos.train),
-                POLICIES[RECIPE.augment](rule, RECIPE.strength),
+                POLICIES[how.augment](rule, how.strength),
                 size=rule.size,
-                batch=RECIPE.batch,
-                seed=seed,
+                batch=how.batch,
+                seed=0,
                 accelerator=accelerator,
             ),
             loop.unjudged,
-            replace(RECIPE, epochs=epochs),
-            seed=seed,
-            loss=losses.of(RECIPE),
+            replace(how, epochs=EPOCHS),
+            seed=0,
+            loss=losses.of(how),
             accelerator=accelerator,
             progress=Silent(),
             body=list(backbone_network.body_of(network).stages),
@@ -80,7 +94,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             own, new, seen = heads.of(network), fitted(photos, embedded, heads.VIEWS), embedded(photos.judges, 0)
             both = heads.mean_of(own, new, Part(embedded(val, 0), photos.truth[: photos.val], []))
             for what, head in (("own head", own), ("head fitted anew", new), ("mean of both", both)):
-                photos.show(f"seed {seed}, {share:.0%}: {what}", head(seen))
+                photos.show(f"{recipe}, {share:.0%}: {what}", head(seen))
 
 
 if __name__ == "__main__":
