@@ -1,0 +1,42 @@
+"""What schemathesis loads for ``benchmarks.fuzz``: where the service's description says "a photo", it draws photos.
+
+Random bytes are none, and to refuse them is right: without this, a refusal of what the description allows would tell
+nothing. Broken photos are the other part of ``benchmarks.fuzz``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+from PIL import Image
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_BASE64 = "kramar-photo-base64"
+
+
+def _photo(kind: str, width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(out, kind)
+    return out.getvalue()
+
+
+_SHADES = st.integers(0, 255)
+PHOTOS = st.builds(
+    _photo, st.sampled_from(_FORMATS), st.integers(1, 80), st.integers(1, 80), st.tuples(_SHADES, _SHADES, _SHADES)
+)
+
+schemathesis.openapi.format("binary", PHOTOS)
+schemathesis.openapi.format(_BASE64, PHOTOS.map(lambda photo: base64.b64encode(photo).decode()))
+schemathesis.openapi.media_type("image/*", PHOTOS)
+schemathesis.openapi.media_type("application/octet-stream", PHOTOS)
+
+
+@schemathesis.hook
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noqa: ARG001 - schemathesis names it
+    """Give the Base64 of a photo a format of its own, which draws it."""
+    body = raw_schema["paths"]["/v1/classify"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    body["properties"]["photos"]["items"]["properties"]["data"]["format"] = _BASE64
