@@ -1,8 +1,8 @@
 """The same model file behind LitServe, as its documentation has it: a ``LitAPI`` that decodes, predicts and encodes.
 
-``python -m benchmarks.litserve_handler MODEL PORT THREADS WORKERS BATCH MILLISECONDS DECODERS SERVERS``: threads of each
-session, inference processes, photos of a batch, how long a batch waits, threads that decode a batch's photos, and HTTP
-processes. LitServe (``pip install litserve``; 0.2.19 was measured) is a tool of the benchmark alone.
+``python -m benchmarks.litserve_handler MODEL PORT THREADS WORKERS BATCH MILLISECONDS DECODERS SERVERS``: threads of
+each session, inference processes, photos of a batch, how long a batch waits, threads that decode a batch's photos, and
+HTTP processes. LitServe (``pip install litserve``; 0.2.19 was measured) is a tool of the benchmark alone.
 
 Its ``fast_queue`` is left out: in 0.2.19 the option does not reach the transport (``TransportConfig`` has no field of
 the name that ``LitServer`` gives it).
@@ -70,9 +70,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # it is not typed
 def main(model: str, port: str, *numbers: str) -> None:
     """Serve until the process is told to end."""
     threads, workers, batch, wait, decoders, servers = map(int, numbers)
-    api = Classifier(
-        model, threads, decoders, api_path="/v1/classify", max_batch_size=batch, batch_timeout=wait / 1000
-    )
+    api = Classifier(model, threads, decoders, api_path="/v1/classify", max_batch_size=batch, batch_timeout=wait / 1000)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=False)
 
     # Its own would send small packets late (`plain_handler.listener`).

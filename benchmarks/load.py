@@ -20,6 +20,8 @@ from benchmarks.harness import PROJECT
 
 # Connections of an open load: more than a queue holds, so that the service refuses and not the client.
 _MOST = 256
+# Of so many requests one has several photos, where a load asks for that.
+_FORMS, _BOUNDARY = 10, "----a-form-of-photos"
 GONE = 0  # the status of a request whose connection ended without an answer
 
 
@@ -27,7 +29,8 @@ GONE = 0  # the status of a request whose connection ended without an answer
 class Load:
     """What clients do.
 
-    ``requests`` of all of them; ``clients`` at the same time, or ``rate`` requests a second where that is given.
+    ``requests`` of all of them; ``clients`` at the same time, or ``rate`` requests a second where that is given. Each
+    tenth request has ``each`` photos where that is more than one, in a form.
     """
 
     port: int
@@ -35,11 +38,12 @@ class Load:
     requests: int
     clients: int = 16
     rate: float = 0.0
+    each: int = 1
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of the requests: status, seconds, label and model of each, and how long all took."""
+    """What became of the requests: status, seconds, labels (a line a photo) and model of each; how long all took."""
 
     statuses: list[int]
     seconds: list[float]
@@ -92,9 +96,11 @@ class _Clients:
 
     async def ask(self, number: int, due: float) -> None:
         """The request ``number``, which was to start at ``due``."""
-        body = self._bodies[number % len(self._bodies)]
+        body, kind = self._bodies[number % len(self._bodies)], "image/jpeg"
+        if self._load.each > 1 and number % _FORMS == 0:
+            body, kind = self._form(number), f"multipart/form-data; boundary={_BOUNDARY}"
         head = (
-            "POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+            f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         try:
@@ -111,12 +117,17 @@ class _Clients:
             self.seconds[number] = time.perf_counter() - due
         self.statuses[number] = int(answer[9:12])
         if self.statuses[number] == 200:
-            self.labels[number] = str(json.loads(said)["predictions"][0]["label"])
+            self.labels[number] = "\n".join(row["label"] for row in json.loads(said)["predictions"])
             self.models[number] = named.get("x-kramar-model", "")
         if named.get("connection") == "close":
             writer.close()
         else:
             self._free.append((reader, writer))
+
+    def _form(self, number: int) -> bytes:
+        head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="photos"; filename="photo.jpg"\r\n\r\n'.encode()
+        bodies = (self._bodies[(number + more) % len(self._bodies)] for more in range(self._load.each))
+        return b"".join(head + body + b"\r\n" for body in bodies) + f"--{_BOUNDARY}--\r\n".encode()
 
     async def closed(self) -> None:
         """Each client asks again as soon as it is answered."""

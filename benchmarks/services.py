@@ -53,7 +53,8 @@ def serving(command: Sequence[str | Path], port: int, log: Path) -> Iterator[Ser
             while True:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
-                assert process.poll() is None and time.monotonic() < until, log.read_text(encoding="utf-8")
+                assert process.poll() is None, log.read_text(encoding="utf-8")
+                assert time.monotonic() < until, log.read_text(encoding="utf-8")
                 time.sleep(0.05)
             yield Served(port, process, log)
         finally:

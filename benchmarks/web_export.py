@@ -19,7 +19,7 @@ from typing import Any
 
 import kramar
 from benchmarks.harness import TABLE, bar, scratch
-from benchmarks.serve import ours
+from benchmarks.services import ours
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Of labels and decisions together.
