@@ -31,6 +31,10 @@ _CONFIG = """
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 404, 405, 413, 415, 422, 429]
 """
+_WITH_KEYS = f"""
+[auth.openapi.APIKeyHeader]
+api_key = "{KEY}"
+"""
 
 
 def model_file(path: Path) -> Path:
@@ -40,9 +44,9 @@ def model_file(path: Path) -> Path:
     return made
 
 
-def found(served: Served, folder: Path, seed: int, examples: int, headers: tuple[str, ...]) -> tuple[int, str, str]:
+def found(served: Served, folder: Path, seed: int, examples: int, config: str) -> tuple[int, str, str]:
     """The exit code of schemathesis, how many requests it made, and the lines that say what failed."""
-    (folder / "schemathesis.toml").write_text(_CONFIG, encoding="utf-8")
+    (folder / "schemathesis.toml").write_text(config, encoding="utf-8")
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),
@@ -51,7 +55,6 @@ def found(served: Served, folder: Path, seed: int, examples: int, headers: tuple
             "--checks", "all", "--mode", "all",
             "--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none",
             "--continue-on-failure", "--no-color",
-            *(f"--header={header}" for header in headers),
         ],
         cwd=folder,
         env=os.environ | {
@@ -90,13 +93,13 @@ def fuzzed(seed: int, examples: int) -> None:
     model = model_file(folder / "model.onnx")
     keys = folder / "keys.txt"
     keys.write_text(f"fuzz:{hashlib.sha256(KEY.encode()).hexdigest()}\n", encoding="utf-8")
-    services: dict[str, tuple[list[str], tuple[str, ...]]] = {
-        "open": ([], ()),
-        "with keys": (["--api-key-file", str(keys), "--rate", "100000"], (f"X-API-Key: {KEY}",)),
+    services: dict[str, tuple[list[str], str]] = {
+        "open": ([], _CONFIG),
+        "with keys": (["--api-key-file", str(keys), "--rate", "100000"], _CONFIG + _WITH_KEYS),
     }
-    for name, (options, headers) in services.items():
+    for name, (options, config) in services.items():
         with ours(model, folder, options) as served:
-            code, made, failed = found(served, folder, seed, examples, headers)
+            code, made, failed = found(served, folder, seed, examples, config)
         print(statuses(served))
         if failed:
             print(failed)

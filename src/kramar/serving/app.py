@@ -151,6 +151,7 @@ def _bodies(config: ServeConfig) -> dict[str, Any]:
         "type": "object",
         "properties": {"photos": {"type": "array", "items": file, "minItems": 1, "maxItems": most}},
         "required": ["photos"],
+        "additionalProperties": False,
     }
     content = {"multipart/form-data": form, _JSON: photos, "image/*": file, "application/octet-stream": file}
     return {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
