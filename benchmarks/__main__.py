@@ -30,6 +30,7 @@ NAMES = (
     "labels",
     "audit",
     "serve",
+    "fuzz",
     "web_export",
     "learn",
     "review_kills",

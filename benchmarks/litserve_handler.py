@@ -9,7 +9,6 @@ the name that ``LitServer`` gives it).
 """
 # Annotations are not postponed here: LitServe reads what a request is from them, and takes them as they are.
 
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
@@ -74,10 +73,7 @@ def main(model: str, port: str, *numbers: str) -> None:
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=False)
 
     # Its own would send small packets late (`plain_handler.listener`).
-    def bind_socket(config: uvicorn.Config) -> socket.socket:
-        return listener(config.port)
-
-    uvicorn.Config.bind_socket = bind_socket  # type: ignore[method-assign]
+    uvicorn.Config.bind_socket = lambda self: listener(self.port)  # type: ignore[method-assign]
     server.run(
         port=int(port),
         host="127.0.0.1",

@@ -22,6 +22,7 @@ from benchmarks.services import Way, handler, has_litserve, ours
 OURS = (
     "",
     "--max-batch 1",
+    "--max-batch 2",
     "--max-batch 4",
     "--workers 2",
     "--workers 2 --max-batch 1",
