@@ -13,6 +13,9 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
+
+from kramar.serving.submitted import PhotosDocument
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _BASE64 = "kramar-photo-base64"
@@ -29,11 +32,6 @@ PHOTOS = st.builds(
     _photo, st.sampled_from(_FORMATS), st.integers(1, 80), st.integers(1, 80), st.tuples(_SHADES, _SHADES, _SHADES)
 )
 
-schemathesis.openapi.format("binary", PHOTOS)
-schemathesis.openapi.format(_BASE64, PHOTOS.map(lambda photo: base64.b64encode(photo).decode()))
-schemathesis.openapi.media_type("image/*", PHOTOS)
-schemathesis.openapi.media_type("application/octet-stream", PHOTOS)
-
 
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noqa: ARG001 - schemathesis names it
     """Give the Base64 of a photo a format of its own, which draws it."""
@@ -41,4 +39,23 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noq
     body["properties"]["photos"]["items"]["properties"]["data"]["format"] = _BASE64
 
 
+def filter_case(context: Any, case: Any) -> bool:  # noqa: ARG001 - schemathesis names it
+    """Leave away what is wrong only in that a photo is no Base64: that is a row with an error among others.
+
+    One alone is refused, which ``benchmarks.hostile`` sees to.
+    """
+    if case.meta is None or case.meta.generation.mode.is_positive or case.media_type != "application/json":
+        return True
+    try:
+        document = PhotosDocument.model_validate(case.body)
+    except ValidationError:
+        return True
+    return any(photo.data is None for photo in document.photos)
+
+
+schemathesis.openapi.format("binary", PHOTOS)
+schemathesis.openapi.format(_BASE64, PHOTOS.map(lambda photo: base64.b64encode(photo).decode()))
+schemathesis.openapi.media_type("image/*", PHOTOS)
+schemathesis.openapi.media_type("application/octet-stream", PHOTOS)
 schemathesis.hook(before_load_schema)
+schemathesis.hook(filter_case)

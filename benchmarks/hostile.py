@@ -96,6 +96,8 @@ def photos_and_bodies() -> Iterator[Hostile]:
             continue  # the test has fewer
         kind = "broken or deep JSON" if content_type == _JSON else "broken or huge forms and bodies"
         yield Hostile(name, kind, [request(body, content_type)], frozenset({status}))
+    yield Hostile("a photo that is not Base64", "broken or deep JSON",
+                  [request(b'{"photos": [{"data": "not Base64!"}]}', _JSON)], frozenset({422}))  # fmt: skip
     parts = b"".join(b'--b\r\nContent-Disposition: form-data; name="photos"\r\n\r\n\r\n' for _ in range(10_000))
     for count in (3000, 10_000):
         part = parts[: len(parts) // 10_000 * count] + b"--b--\r\n"
