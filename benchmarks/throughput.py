@@ -45,7 +45,7 @@ _WARM = 10
 class Asked:
     """How much is asked: requests of a short run that chooses settings, of a measured one, and rounds of these."""
 
-    tried: int = 400
+    tried: int = 300
     requests: int = 1000
     rounds: int = 5
     seconds: int = 20
