@@ -17,7 +17,7 @@ from kramar.serving.settings import Limits, ServeConfig
 from served import FORM, PHOTOS, document, form, inside, model_file
 
 CASES = settings(max_examples=150, deadline=None, derandomize=True)
-LIMITS = Limits(body=5000, photos=3, queue=3)
+LIMITS = Limits(body=5000, photos=3, waiting=3)
 
 NAMES = st.sampled_from(["photos", "data", "image", "url", "photo", ""])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

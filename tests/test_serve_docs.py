@@ -13,7 +13,7 @@ from kramar.serving.settings import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_PHOTOS,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_QUEUE,
+    DEFAULT_MAX_WAITING,
     DEFAULT_RATE,
     ServeConfig,
 )
@@ -60,7 +60,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
         "--max-body": DEFAULT_MAX_BODY,
         "--max-pixels": f"{DEFAULT_MAX_PIXELS:,}",
         "--max-photos": str(DEFAULT_MAX_PHOTOS),
-        "--queue": str(DEFAULT_QUEUE),
+        "--max-waiting": str(DEFAULT_MAX_WAITING),
         "--rate": str(DEFAULT_RATE),
         "--deadline": DEFAULT_DEADLINE,
         "--body-timeout": DEFAULT_BODY_TIMEOUT,

@@ -220,7 +220,7 @@ def test_the_queue_is_bounded(model: Held) -> None:
     model.may.set()
 
     async def test() -> None:
-        async with engine(ServeConfig(model.path, limits=Limits(photos=4, queue=6)), model) as made:
+        async with engine(ServeConfig(model.path, limits=Limits(photos=4, waiting=6)), model) as made:
             with made.places(4):
                 with made.places(2), pytest.raises(RequestError) as full, made.places(1):
                     pass
@@ -242,7 +242,7 @@ def test_answers_are_those_of_the_batch_and_the_photo(model: Held) -> None:
     order = np.random.default_rng(0).integers(0, len(PHOTOS), 200).tolist()
 
     async def test() -> None:
-        async with engine(ServeConfig(model.path, limits=Limits(queue=400)), model) as made:
+        async with engine(ServeConfig(model.path, limits=Limits(waiting=400)), model) as made:
             found = await asyncio.gather(*(made.answer(model, photos(PHOTOS[one])) for one in order))
         assert [row.model_copy(update={"image": ""}) for (row,) in found if isinstance(row, Prediction)] == [
             expected[one] for one in order
@@ -275,7 +275,7 @@ def held(client: TestClient) -> int:
 def test_a_full_queue_is_told_and_when_to_come_back(tmp_path: Path) -> None:
     host = Host()
     config = ServeConfig(
-        model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=Limits(photos=1, queue=1)
+        model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=Limits(photos=1, waiting=1)
     )
     with (
         inside(config, resolve=lambda *_: ["8.8.8.8"], connect=host.connect) as client,
@@ -312,7 +312,7 @@ def test_large_requests_at_the_same_time_are_too_many(tmp_path: Path) -> None:
 
 def test_a_request_has_a_deadline(tmp_path: Path) -> None:
     host = Host()
-    limits = Limits(photos=1, queue=1, deadline=0.05)
+    limits = Limits(photos=1, waiting=1, deadline=0.05)
     config = ServeConfig(model_file(tmp_path / "model.onnx"), allow_urls=("http://shop.example",), limits=limits)
     with inside(config, resolve=lambda *_: ["8.8.8.8"], connect=host.connect) as client:
         assert held(client) == 504

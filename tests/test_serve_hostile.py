@@ -18,7 +18,7 @@ from kramar.serving.problems import Problem
 from kramar.serving.settings import Limits, ServeConfig
 from served import FORM, PHOTOS, document, form, inside, model_file
 
-LIMITS = Limits(body=200_000, photos=4, queue=8)
+LIMITS = Limits(body=200_000, photos=4, waiting=8)
 
 
 @pytest.fixture(scope="module")

@@ -152,8 +152,8 @@ def test_an_origin_that_is_none(tmp_path: Path, origin: str) -> None:
 
 
 def test_limits_that_cannot_be_kept() -> None:
-    with pytest.raises(InputError, match="--queue: expected room for the 32 photos of one request, found 31"):
-        Limits(queue=31)
+    with pytest.raises(InputError, match="--max-waiting: expected room for the 32 photos of one request, found 31"):
+        Limits(waiting=31)
     for seconds in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="--deadline: expected more than no time"):
             Limits(deadline=seconds)

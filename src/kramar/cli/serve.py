@@ -16,7 +16,7 @@ from kramar.serving.settings import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_PHOTOS,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_QUEUE,
+    DEFAULT_MAX_WAITING,
     DEFAULT_RATE,
     HOST,
     PORT,
@@ -52,9 +52,9 @@ def serve(
     max_batch: Annotated[str, typer.Option(metavar=WHOLE, help="Photos that the model sees at once, at most.")] = str(
         DEFAULT_MAX_BATCH
     ),
-    queue: Annotated[str, typer.Option(metavar=WHOLE, help="Photos that may wait, of all requests of a worker.")] = str(
-        DEFAULT_QUEUE
-    ),
+    max_waiting: Annotated[
+        str, typer.Option(metavar=WHOLE, help="Photos that may wait, of all requests of a worker.")
+    ] = str(DEFAULT_MAX_WAITING),
     rate: Annotated[str, typer.Option(metavar=WHOLE, help="Requests a second of each API key.")] = str(DEFAULT_RATE),
     deadline: Annotated[
         str, typer.Option(metavar="<time>", help="From the end of a request to its answer, at most.")
@@ -82,7 +82,7 @@ def serve(
         max_pixels=whole_number(max_pixels, "--max-pixels", 1),
         max_photos=whole_number(max_photos, "--max-photos", 1),
         max_batch=whole_number(max_batch, "--max-batch", 1),
-        queue=whole_number(queue, "--queue", 1),
+        max_waiting=whole_number(max_waiting, "--max-waiting", 1),
         rate=whole_number(rate, "--rate", 1),
         deadline=deadline,
         body_timeout=body_timeout,

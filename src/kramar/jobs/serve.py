@@ -15,7 +15,7 @@ from kramar.serving.settings import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_PHOTOS,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_QUEUE,
+    DEFAULT_MAX_WAITING,
     DEFAULT_RATE,
     HOST,
     PORT,
@@ -37,7 +37,7 @@ def serve(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     max_photos: int = DEFAULT_MAX_PHOTOS,
     max_batch: int = DEFAULT_MAX_BATCH,
-    queue: int = DEFAULT_QUEUE,
+    max_waiting: int = DEFAULT_MAX_WAITING,
     rate: int = DEFAULT_RATE,
     deadline: str | float = DEFAULT_DEADLINE,
     body_timeout: str | float = DEFAULT_BODY_TIMEOUT,
@@ -60,7 +60,7 @@ def serve(
         max_pixels: pixels of a photo.
         max_photos: photos of a request.
         max_batch: photos that the model sees at once.
-        queue: photos of all requests that are accepted and not yet answered.
+        max_waiting: photos of all requests that are accepted and not yet answered.
         rate: requests a second of each key.
         deadline: time from the end of a request's body to its answer.
         body_timeout: time for a request's body.
@@ -88,7 +88,7 @@ def serve(
             body=int(parse_size(max_body, "--max-body")),
             pixels=whole_number(max_pixels, "--max-pixels", 1),
             photos=whole_number(max_photos, "--max-photos", 1),
-            queue=whole_number(queue, "--queue", 1),
+            waiting=whole_number(max_waiting, "--max-waiting", 1),
             rate=whole_number(rate, "--rate", 1),
             deadline=parse_duration(deadline, "--deadline"),
             body_timeout=parse_duration(body_timeout, "--body-timeout"),

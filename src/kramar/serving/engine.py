@@ -102,7 +102,7 @@ class Engine:
         """Raise RequestError where the queue has no room for ``photos``."""
         if not self.is_working:
             raise RequestError("unavailable", "the service is ending: ask again in a moment", retry_after=1)
-        if self.waiting + photos > self._config.limits.queue:
+        if self.waiting + photos > self._config.limits.waiting:
             wait = max(1, math.ceil(self.waiting * self._seconds_each))
             raise RequestError(
                 "queue_full", f"{self.waiting} photos are waiting: ask again in {wait} s", retry_after=wait

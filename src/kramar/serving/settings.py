@@ -17,7 +17,7 @@ DEFAULT_MAX_BODY = "20MB"
 DEFAULT_MAX_PIXELS = 50_000_000
 _LEAST_HELD = 256_000_000
 DEFAULT_MAX_PHOTOS = 32
-DEFAULT_QUEUE = 64
+DEFAULT_MAX_WAITING = 64
 DEFAULT_MAX_BATCH = 8
 DEFAULT_RATE = 200
 DEFAULT_DEADLINE = "10s"
@@ -33,7 +33,7 @@ class Limits:
         held: bytes of all requests that are held at the same time; by default room for two of the largest, and more.
         pixels: of a photo, as its header gives them.
         photos: in one request.
-        queue: photos that are accepted and not yet answered, of all requests.
+        waiting: photos that are accepted and not yet answered, of all requests.
         rate: requests a second of one API key; there may be twice as many at once.
         deadline: seconds from the end of a request's body to its answer.
         body_timeout: seconds from the end of a request's head to that of its body.
@@ -43,7 +43,7 @@ class Limits:
     held: int = 0
     pixels: int = DEFAULT_MAX_PIXELS
     photos: int = DEFAULT_MAX_PHOTOS
-    queue: int = DEFAULT_QUEUE
+    waiting: int = DEFAULT_MAX_WAITING
     rate: float = DEFAULT_RATE
     deadline: float = field(default_factory=lambda: parse_duration(DEFAULT_DEADLINE))
     body_timeout: float = field(default_factory=lambda: parse_duration(DEFAULT_BODY_TIMEOUT))
@@ -54,9 +54,9 @@ class Limits:
         for option, seconds in (("--deadline", self.deadline), ("--body-timeout", self.body_timeout)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"{option}: expected more than no time, found {seconds:g}s; try {option} 10s")
-        if self.queue < self.photos:
+        if self.waiting < self.photos:
             raise InputError(
-                f"--queue: expected room for the {self.photos} photos of one request, found {self.queue}; "
+                f"--max-waiting: expected room for the {self.photos} photos of one request, found {self.waiting}; "
                 "raise it, or lower --max-photos"
             )
 
