@@ -72,9 +72,7 @@ def test_what_is_not_auto_is_asked_once(model: Path, new: Path) -> None:
         np.testing.assert_allclose(one.embedding, seen[0], rtol=2e-3, atol=2e-3)
     # What is decided stays so.
     list(kramar.classify(model, new, queue=True, progress=told))
-    assert told.said[-1] == (
-        f"0 photo(s) to review in {place}; {len(doubtful)} more are in it, decided or being decided"
-    )
+    assert told.said[-1] == (f"0 photo(s) to review in {place}; {len(doubtful)} more are in it already")
 
 
 def test_a_share_of_what_is_auto_is_checked(model: Path, new: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kramar.cli.options import WHOLE, Columns, Database, Json
+from kramar.cli.options import WHOLE, Columns, Database, Json, SpotCheck
 from kramar.cli.show import count_predictions, json_predictions, show_predictions
 from kramar.cli.terminal import progress_bars
 from kramar.config import DEFAULT_TOP, whole_number
@@ -30,9 +30,10 @@ def classify(
         bool, typer.Option("--queue", help="Put what a person has to decide into the review queue.")
     ] = False,
     database: Database = None,
-    spot_check: Annotated[
+    spot_check: SpotCheck = None,
+    keep_days: Annotated[
         str | None,
-        typer.Option(metavar="<share>", help="And this share of the photos that need no person, such as 0.01."),
+        typer.Option(metavar=WHOLE, help="Keep copies of the queued photos for so many days [default: their paths]."),
     ] = None,
     top: Annotated[str, typer.Option(metavar=WHOLE, help="How many of the most probable labels to list (JSON).")] = str(
         DEFAULT_TOP
@@ -43,6 +44,7 @@ def classify(
 ) -> None:
     """Classify photos, in order; unreadable ones are rows with an error."""
     from kramar.jobs.classify import classify as job
+    from kramar.jobs.doubts import keep_days as days
 
     if as_json:
         show, bars = json_predictions, not sys.stdout.isatty()
@@ -60,6 +62,7 @@ def classify(
             queue=queue,
             database=database,
             spot_check=spot_check,
+            keep_days=days(keep_days),
             top=whole_number(top, "--top", 1),
             columns=parse_columns(columns),
             strict=strict,

@@ -50,6 +50,10 @@ Database = Annotated[
         help="The review queue: a file, sqlite:///FILE or postgresql://... [default: review.sqlite beside the model].",
     ),
 ]
+SpotCheck = Annotated[
+    str | None,
+    typer.Option(metavar="<share>", help="And this share of the photos that need no person, such as 0.01."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 

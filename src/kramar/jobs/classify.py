@@ -21,7 +21,8 @@ from kramar.data.tables import list_images
 from kramar.errors import DataError, InputError, PhotoError
 from kramar.evaluation.products import pooled
 from kramar.files import make_folder, replacing
-from kramar.jobs.doubts import Doubts
+from kramar.jobs.doubts import Doubts, refuse_without_queue
+from kramar.jobs.doubts import keep_days as days
 from kramar.jobs.prediction_files import Write, nowhere, prediction_file
 from kramar.progress import Progress, Silent
 from kramar.records import LeftOut, Prediction
@@ -56,6 +57,7 @@ def classify(
     queue: bool = False,
     database: str | None = None,
     spot_check: str | float | None = None,
+    keep_days: int | None = None,
     top: int = DEFAULT_TOP,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -75,6 +77,7 @@ def classify(
         database: where that is: a file, or a URL of SQLite or PostgreSQL; by default ``review.sqlite`` beside
             the model.
         spot_check: a share of the ``auto`` photos that is put into it as well, to check what the model promises.
+        keep_days: keep copies of the queued photos in it for so many days; by default it knows only where they are.
         top: how many of the most probable labels each prediction lists.
         columns: the table's column names by kramar's.
         strict: raise DataError after the last prediction where any has an ``error``; ``out`` is written all the same.
@@ -94,9 +97,8 @@ def classify(
     if not named:
         raise InputError("no photos given; name files, folders, patterns or a table")
     writer = prediction_file(Path(out)) if out is not None else nowhere()
-    if not queue and (database is not None or spot_check is not None):
-        option = "--spot-check" if database is None else "--database"
-        raise InputError(f"{option} is of the review queue: add --queue, or leave {option} away")
+    if not queue:
+        refuse_without_queue(database=database, spot_check=spot_check, keep_days=keep_days)
     if products:
         if explain is not None:
             raise InputError("--explain shows what was seen in each photo; leave --products away, or --explain")
@@ -105,7 +107,7 @@ def classify(
         shown = _by_product(named)
         answers = _pooled(shown, opened, listener)
         return _written(opened, answers, len(shown), top, writer, listener, what="products", strict=strict)
-    doubts = Doubts(opened, database, spot_check, listener) if queue else None
+    doubts = Doubts(opened, database, spot_check, days(keep_days), listener) if queue else None
     ask: Callable[[Pixels], Iterable[Answer]] = opened.embedded if queue else opened.answers
     folder = None
     if explain is not None:

@@ -10,53 +10,68 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kramar.config import parse_share
+from kramar.config import parse_share, whole_number
 from kramar.data.listing import Photo, PhotoFile
-from kramar.data.split import position
 from kramar.errors import InputError, MissingExtra, PhotoError
 from kramar.files import sha256
 from kramar.progress import Progress
 from kramar.records import AUTO
-from kramar.reviewing.records import DOUBTFUL, NAME, SPOT_CHECK, Doubt, Source
+from kramar.reviewing.records import NAME, Doubt
 from kramar.runtime.model import Answer, Model
 
-# Photos that are kept together: what others decide waits for it, but no longer than they notice.
-_TOGETHER = 64
+# Photos that are kept together: what others decide waits for it, but no longer than they notice. And bytes of them.
+_TOGETHER, _BYTES = 64, 32_000_000
+# A hundred years.
+_MOST_DAYS = 36_500
+
+
+def keep_days(given: int | str | None) -> int | None:
+    """For how many days photos are kept, if they are. Raises InputError."""
+    return None if given is None else whole_number(given, "--keep-days", 1, _MOST_DAYS)
+
+
+def refuse_without_queue(**given: object) -> None:
+    """Raise InputError where an option of the queue is given, by its Python name, and there is no queue."""
+    for name, value in given.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is of the review queue: add --queue, or leave {option} away")
 
 
 class Doubts:
     """A review queue that takes photos of one model; within it, `see` each photo."""
 
-    def __init__(self, model: Model, database: str | None, spot_check: str | float | None, listener: Progress) -> None:
+    def __init__(
+        self,
+        model: Model,
+        database: str | None,
+        spot_check: str | float | None,
+        keep_days: int | None,
+        listener: Progress,
+    ) -> None:
         """For the database at a path or URL, by default beside the model file; ``spot_check`` is the share of ``auto``.
 
-        Raises InputError where the model has no decisions, or the database cannot be.
+        Photos are copied into it for ``keep_days``, or not at all. Raises InputError where the model has no decisions,
+        or the database cannot be.
         """
         try:
-            from kramar.exporting import last_layer
-            from kramar.reviewing import adding
+            from kramar.reviewing import adding, choosing
             from kramar.reviewing.database import Database
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "kramar":
                 raise
             raise MissingExtra("serve", "--queue") from None
-        decisions = model.card.decisions
-        if decisions is None:
-            raise InputError(
-                f"{model.path}: --queue asks what the model is not sure of, and it has no decisions; "
-                "fit them with kramar decide"
-            )
         self._share = 0.0 if spot_check is None else parse_share(spot_check, "--spot-check")
-        self._source = Source(
-            sha256=sha256(model.path),
-            body=last_layer.body(model.path),
-            classes={one.label: one.category for one in model.card.classes},
-            precision_target=decisions.precision_target,
-        )
+        source = choosing.source(model, sha256(model.path))
+        self._reason = partial(choosing.reason, source)
         self._database = Database(database or str(model.path.parent / NAME))
-        self._add: Callable[[Sequence[Doubt], datetime], int] = partial(adding.add, self._database, self._source)
+        self._keeps = keep_days is not None
+        self._add: Callable[[Sequence[Doubt], datetime], int] = partial(
+            adding.add, self._database, source, keep_days=keep_days
+        )
         self._model, self._listener = model, listener
         self._found: list[Doubt] = []
+        self._bytes = 0
         self._added = self._seen = 0
 
     def see(self, name: str, photo: Photo, answer: Answer) -> None:
@@ -65,24 +80,25 @@ class Doubts:
         if said.decision == AUTO and not self._share:
             return
         try:
-            content = hashlib.sha256(photo.read()).hexdigest()
+            content = photo.read()
         except PhotoError:  # it was there when the model saw it, and a person could not see it any more
             return
-        # By the photo, not by a draw: the same photos once more are the same share.
-        drawn = position(f"spot check\0{self._source.sha256}\0{content}", 0) < self._share
-        if said.decision == AUTO and not drawn:
+        digest = hashlib.sha256(content).hexdigest()
+        reason = self._reason(said.decision, digest, self._share)
+        if reason is None:
             return
         assert answer.embedding is not None, "it was asked for"
         path = Path(photo.path).absolute() if isinstance(photo, PhotoFile) else None
-        reason = SPOT_CHECK if said.decision == AUTO else DOUBTFUL
-        self._found.append(Doubt(content, said, answer.embedding, reason, path))
-        if len(self._found) == _TOGETHER:
+        kept = content if self._keeps else None
+        self._found.append(Doubt(digest, said, answer.embedding, reason, path, kept))
+        self._bytes += len(kept or b"")
+        if len(self._found) == _TOGETHER or self._bytes >= _BYTES:
             self._keep()
 
     def _keep(self) -> None:
         self._seen += len(self._found)
         self._added += self._add(self._found, datetime.now(UTC)) if self._found else 0
-        self._found = []
+        self._found, self._bytes = [], 0
 
     def __enter__(self) -> Self:
         return self
@@ -98,5 +114,5 @@ class Doubts:
             self._database.close()
         if kind is None:
             there = self._seen - self._added
-            before = f"; {there:,} more are in it, decided or being decided" if there else ""
+            before = f"; {there:,} more are in it already" if there else ""
             self._listener.say(f"{self._added:,} photo(s) to review in {self._database.name}{before}")

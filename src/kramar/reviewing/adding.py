@@ -21,8 +21,8 @@ def add(
 ) -> int:
     """Put photos into the queue that are not in it; how many there were.
 
-    A photo that is decided, or that somebody decides now, stays as it is; one that waits is asked anew, with what
-    ``source`` says of it. The bytes of photos that have any are kept for ``keep_days``: without them, none is.
+    A photo that is decided, or that somebody decides now, stays as it is, and so does one that waits with what the same
+    model said; one that waits with what another said is asked anew, with what ``source`` says of it. The bytes of photos that have any are kept for ``keep_days``: without them, none is.
     """
     added = 0
     until = None if keep_days is None else now + timedelta(days=keep_days)
@@ -40,7 +40,7 @@ def add(
             )
         for doubt in doubts:
             photo = _photo(session, doubt, until)
-            if not _makes_room(session, photo, now):
+            if not _makes_room(session, photo, source, now):
                 continue
             session.add(_item(photo, source, doubt, now))
             session.flush()
@@ -69,11 +69,13 @@ def _photo(session: Session, doubt: Doubt, until: datetime | None) -> PhotoRow:
     return row
 
 
-def _makes_room(session: Session, photo: PhotoRow, now: datetime) -> bool:
-    """Whether a photo may be asked (anew); what an older model said of it, and nobody decides, goes."""
+def _makes_room(session: Session, photo: PhotoRow, source: Source, now: datetime) -> bool:
+    """Whether a photo may be asked (anew); what another model said of it, and nobody decides, goes."""
     row = session.scalar(select(ItemRow).where(ItemRow.photo_id == photo.id).with_for_update())
     if row is None:
         return True
+    if row.model == source.sha256:
+        return False
     lease = session.get(LeaseRow, row.id)
     touched = session.scalar(select(DecisionRow.id).where(DecisionRow.item_id == row.id).limit(1)) is not None
     if touched or (lease is not None and lease.until > now):
