@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kramar.cli.options import WHOLE
+from kramar.cli.options import WHOLE, Database, SpotCheck
 from kramar.config import whole_number
 from kramar.serving.settings import (
     DEFAULT_BODY_TIMEOUT,
@@ -62,12 +62,22 @@ def serve(
     body_timeout: Annotated[
         str, typer.Option(metavar="<time>", help="For a request's body, at most.")
     ] = DEFAULT_BODY_TIMEOUT,
+    queue: Annotated[
+        bool,
+        typer.Option("--queue", help="Put what a person has to decide into the review queue; needs --keep-days."),
+    ] = False,
+    database: Database = None,
+    spot_check: SpotCheck = None,
+    keep_days: Annotated[
+        str | None, typer.Option(metavar=WHOLE, help="For how many days the queued photos are kept in it.")
+    ] = None,
 ) -> None:
     """Answer what photos show over HTTP: POST /v1/classify.
 
     The address is printed when it takes requests; logs go to standard error, a line of JSON each. SIGTERM and Ctrl-C
     end it when all that was accepted is answered.
     """
+    from kramar.jobs.doubts import keep_days as days
     from kramar.jobs.serve import serve as job
 
     job(
@@ -86,5 +96,9 @@ def serve(
         rate=whole_number(rate, "--rate", 1),
         deadline=deadline,
         body_timeout=body_timeout,
+        queue=queue,
+        database=database,
+        spot_check=spot_check,
+        keep_days=days(keep_days),
         told=lambda address: print(address, flush=True),
     )

@@ -6,8 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kramar.config import parse_duration, parse_size, whole_number
-from kramar.errors import MissingExtra
+from kramar.config import parse_duration, parse_share, parse_size, whole_number
+from kramar.errors import InputError, MissingExtra
+from kramar.jobs.doubts import keep_days as days
+from kramar.jobs.doubts import refuse_without_queue
+from kramar.reviewing.records import NAME
 from kramar.serving.settings import (
     DEFAULT_BODY_TIMEOUT,
     DEFAULT_DEADLINE,
@@ -20,6 +23,7 @@ from kramar.serving.settings import (
     HOST,
     PORT,
     Limits,
+    ReviewConfig,
     ServeConfig,
 )
 
@@ -41,6 +45,10 @@ def serve(
     rate: int = DEFAULT_RATE,
     deadline: str | float = DEFAULT_DEADLINE,
     body_timeout: str | float = DEFAULT_BODY_TIMEOUT,
+    queue: bool = False,
+    database: str | None = None,
+    spot_check: str | float | None = None,
+    keep_days: int | None = None,
     told: Callable[[str], None] | None = None,
 ) -> None:
     """Answer what photos show over HTTP, until SIGTERM or Ctrl-C; what was accepted by then is answered.
@@ -64,10 +72,16 @@ def serve(
         rate: requests a second of each key.
         deadline: time from the end of a request's body to its answer.
         body_timeout: time for a request's body.
+        queue: put the photos that are not ``auto`` into the review queue; ``keep_days`` is needed then.
+        database: where that is: a file, or a URL of SQLite or PostgreSQL; by default ``review.sqlite`` beside
+            the model.
+        spot_check: a share of the ``auto`` photos that is put into it as well, to check what the model promises.
+        keep_days: for how many days the queued photos themselves are kept in it.
         told: is given the address as soon as it takes requests.
 
     Raises:
-        InputError: an option, the model file or the address cannot be used.
+        InputError: an option, the model file, the address or the database cannot be used.
+        OutputError: the database says no.
     """
     try:
         from kramar.serving.server import run
@@ -75,6 +89,8 @@ def serve(
         if error.name is None or error.name.partition(".")[0] == "kramar":
             raise
         raise MissingExtra("serve", "kramar serve") from None
+    if not queue:
+        refuse_without_queue(database=database, spot_check=spot_check, keep_days=keep_days)
     config = ServeConfig(
         model=Path(model),
         host=host,
@@ -93,5 +109,16 @@ def serve(
             deadline=parse_duration(deadline, "--deadline"),
             body_timeout=parse_duration(body_timeout, "--body-timeout"),
         ),
+        review=_review(Path(model), database, spot_check, days(keep_days)) if queue else None,
     )
     run(config, told or (lambda _address: None))
+
+
+def _review(model: Path, database: str | None, spot_check: str | float | None, keep_days: int | None) -> ReviewConfig:
+    if keep_days is None:
+        raise InputError(
+            "--queue: a photo that comes over HTTP is nowhere else, and a person has to see it; say for how many days "
+            "the queued ones are kept in the review database, such as --keep-days 30, or leave --queue away"
+        )
+    share = 0.0 if spot_check is None else parse_share(spot_check, "--spot-check")
+    return ReviewConfig(database or str(model.parent / NAME), keep_days, share)

@@ -22,7 +22,8 @@ def add(
     """Put photos into the queue that are not in it; how many there were.
 
     A photo that is decided, or that somebody decides now, stays as it is, and so does one that waits with what the same
-    model said; one that waits with what another said is asked anew, with what ``source`` says of it. The bytes of photos that have any are kept for ``keep_days``: without them, none is.
+    model said; one that waits with what another said is asked anew, with what ``source`` says of it.
+    The bytes of photos that have any are kept for ``keep_days``: without them, none is.
     """
     added = 0
     until = None if keep_days is None else now + timedelta(days=keep_days)
@@ -59,7 +60,8 @@ def _photo(session: Session, doubt: Doubt, until: datetime | None) -> PhotoRow:
     """The photo's row, with the newest name, place and content."""
     row = session.scalar(select(PhotoRow).where(PhotoRow.sha256 == doubt.sha256).with_for_update())
     row = row or PhotoRow(sha256=doubt.sha256, name="", place=b"")
-    row.name = writable(doubt.prediction.image)
+    # PostgreSQL has no place for the character 0, which a name that came over HTTP may have.
+    row.name = writable(doubt.prediction.image).replace("\0", "\\0")
     if doubt.path is not None:
         row.place = os.fsencode(doubt.path)
     if until is not None and doubt.content is not None:

@@ -28,13 +28,15 @@ _TURN = 0x6B72616D
 class Database:
     """An open database of the current form. Threads may share it; processes each open their own."""
 
-    def __init__(self, given: str, *, make: bool = True) -> None:
+    def __init__(self, given: str, *, make: bool = True, patience: float = _PATIENCE) -> None:
         """Open the database at a path or an URL, and make it where it is missing, or only if it is there.
+
+        ``patience`` is for how many seconds others who write are waited for.
 
         Raises InputError where that names none, MissingExtra where its driver is missing, OutputError where the
         machine says no.
         """
-        self._url = _url(given)
+        self._url, self._patience = _url(given), patience
         self.name = self._url.database or "" if _is_sqlite(self._url) else self._url.render_as_string()
         if not make and _is_sqlite(self._url) and not Path(self.name).is_file():
             raise InputError(
@@ -52,16 +54,21 @@ class Database:
         if not _is_sqlite(self._url):
             try:
                 # A connection that the server closed meanwhile is renewed instead of failing a decision.
-                return create_engine(self._url, pool_pre_ping=True)
+                return create_engine(self._url, pool_pre_ping=True, hide_parameters=True, connect_args=self._limits())
             except ModuleNotFoundError:
                 raise MissingExtra("serve", f"a database at {self.name}") from None
         folder = Path(self.name).parent
         if not folder.is_dir():
             raise InputError(f"{self.name}: no such folder as {folder}; make it, or choose another --database")
-        engine = create_engine(self._url, connect_args={"timeout": _PATIENCE})
+        # Parameters are photos, their names and what was decided: no traceback should have them.
+        engine = create_engine(self._url, hide_parameters=True, connect_args={"timeout": self._patience})
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         return engine
+
+    def _limits(self) -> dict[str, float]:
+        """A server is waited for as long as it takes, unless less patience was asked for: then for each answer."""
+        return {} if self._patience == _PATIENCE else {"timeout": self._patience}
 
     @contextlib.contextmanager
     def writing(self, *, in_turn: bool = False) -> Iterator[Session]:
@@ -88,9 +95,10 @@ class Database:
     def _mapped(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, OSError) as error:  # the latter: a server that does not answer in time
+            said = _said(error.orig if isinstance(error, DBAPIError) else error)
             raise OutputError(
-                f"{self.name}: the review database says no ({_said(error.orig)}); see that it can be reached and "
+                f"{self.name}: the review database says no ({said}); see that it can be reached and "
                 "written, has room, and is no other program's, then try again"
             ) from error
 

@@ -30,6 +30,12 @@ def counts(database: Database) -> Counts:
     return Counts(waiting=waiting, leased=leased, decided=len(decided), disputed=disputed)
 
 
+def waiting(database: Database) -> int:
+    """How many photos wait."""
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(ItemRow).where(~is_decided())) or 0
+
+
 def history(database: Database, most: int | None = None) -> list[Decided]:
     """Who decided what, the newest first."""
     with database.reading() as session:

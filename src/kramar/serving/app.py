@@ -114,7 +114,7 @@ def _add_endpoints(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", dependencies=needed, response_class=Response, responses=_TEXT | _described(keyed))
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await service.told(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _asks_for_key(service: Service) -> Callable[..., Awaitable[None]]:

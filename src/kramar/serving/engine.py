@@ -6,6 +6,7 @@ A photo that finds the model idle is seen at once; under load, batches fill by t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import threading
 import time
@@ -36,14 +37,18 @@ _JPEG_BYTES, _OTHER_BYTES, _HEAVY = 6, 20, 160_000_000
 
 # What a model says of images, uint8 ``[N, S, S, 3]``: its answers, or those with heat maps.
 Ask: TypeAlias = Callable[[Pixels], Iterable[Answer]]
+# Is shown each photo with its SHA-256, what is said of it and what the model saw; it must not wait for anything.
+Seen: TypeAlias = Callable[[Submitted, str, Prediction, Answer], None]
 
 
 @dataclass(slots=True)
 class _Request:
-    """The photos of one request, their predictions so far, the model that gives all of them, and what it is asked."""
+    """The photos of one request, their predictions so far, the model that gives all of them, what it is asked, and who
+    is shown what it said."""
 
     model: Model
     ask: Ask
+    seen: Seen | None
     photos: Sequence[Submitted]
     answered: asyncio.Future[list[Prediction | PhotoError]]
     found: dict[int, Prediction | PhotoError] = field(default_factory=dict)
@@ -56,11 +61,12 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A photo that the model can see."""
+    """A photo that the model can see; its SHA-256 where somebody is shown it."""
 
     request: _Request
     place: int
     pixels: Pixels
+    sha256: str
 
 
 class Engine:
@@ -109,14 +115,14 @@ class Engine:
             )
 
     async def answer(
-        self, model: Model, photos: Sequence[Submitted], ask: Ask | None = None
+        self, model: Model, photos: Sequence[Submitted], ask: Ask | None = None, seen: Seen | None = None
     ) -> list[Prediction | PhotoError]:
         """A prediction of ``model`` for each of ``photos``, or why there is none, in order.
 
-        ``ask`` is what the model is asked of a batch; by default its answers alone. Where it is cancelled, the work
-        that is left is dropped.
+        ``ask`` is what the model is asked of a batch; by default its answers alone. ``seen`` is shown them. Where it
+        is cancelled, the work that is left is dropped.
         """
-        request = _Request(model, ask or model.answers, photos, self._loop.create_future())
+        request = _Request(model, ask or model.answers, seen, photos, self._loop.create_future())
         with self._changed:
             self._decoding += len(photos)
         for place in range(len(photos)):
@@ -142,7 +148,10 @@ class Engine:
                     self._heavy_decoder.submit(self._decode, request, place, alone=True)
                     moved = True
                 else:
-                    ready = _Ready(request, place, request.model.pixels(photo.data))
+                    pixels = request.model.pixels(photo.data)
+                    # Here, where there are several threads, and others go on meanwhile.
+                    digest = hashlib.sha256(photo.data).hexdigest() if request.seen else ""
+                    ready = _Ready(request, place, pixels, digest)
         except PhotoError as error:
             self._loop.call_soon_threadsafe(_deliver, [(request, place, error)])
         except Exception as error:
@@ -208,10 +217,14 @@ class Engine:
         each = (time.monotonic() - began) / len(batch)
         self._seconds_each += _NEWEST * (each - self._seconds_each)
         self._metrics.batches.observe(len(batch))
-        return [
-            (one.request, one.place, row(first.model.predict(one.request.photos[one.place].name, answer), answer))
-            for one, answer in zip(batch, answers, strict=True)
-        ]
+        found = []
+        for one, answer in zip(batch, answers, strict=True):
+            photo = one.request.photos[one.place]
+            said = first.model.predict(photo.name, answer)
+            if one.request.seen is not None:
+                one.request.seen(photo, one.sha256, said, answer)
+            found.append((one.request, one.place, row(said, answer)))
+        return found
 
 
 def _deliver(found: Sequence[tuple[_Request, int, Prediction | PhotoError]]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from kramar.errors import InputError
 from kramar.files import sha256
+from kramar.reviewing.records import Source
 from kramar.runtime.heat import HeatMaps
 from kramar.runtime.model import Model
 from kramar.runtime.session import any_photo
@@ -17,12 +20,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model that answers: its heat maps if it has any, its file's SHA-256, and since when (seconds since 1970)."""
+    """A model that answers: its heat maps if it has any, its file's SHA-256, and since when (seconds since 1970).
+
+    ``source`` is what the review queue knows it by; None where there is no queue, or its photos cannot be reviewed.
+    """
 
     model: Model
     heat_maps: HeatMaps | None
     sha256: str
     since: float
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +48,14 @@ class LiveModel:
     request has it.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
-        """Open ``path`` on ``threads`` threads. Raises ModelFileError."""
-        self._path, self._threads = path, threads
+    def __init__(self, path: Path, threads: int, source: Callable[[Model, str], Source] | None = None) -> None:
+        """Open ``path`` on ``threads`` threads; ``source`` tells what the review queue knows a file by.
+
+        Raises ModelFileError, and InputError where the file's photos cannot be reviewed.
+        """
+        self._path, self._threads, self._source = path, threads, source
         self._seen = self._state()
-        self.current = self._open()
+        self.current = self._open(must=True)
         self.problem = ""
 
     def look(self) -> bool | None:
@@ -69,7 +79,8 @@ class LiveModel:
         log.info("new model file", extra={"sha256": opened.sha256, "classes": len(opened.model.card.classes)})
         return True
 
-    def _open(self) -> Opened:
+    def _open(self, *, must: bool = False) -> Opened:
+        """The file; ``must`` its photos be fit for review, where there is a queue, or does it answer all the same."""
         model = Model(self._path, self._threads)
         heat_maps = HeatMaps(model) if model.has("feature_map") else None
         # The first run of a session takes longer: no request should wait for it. And heat maps read a part of the file
@@ -78,7 +89,15 @@ class LiveModel:
         model.answers(photo)
         if heat_maps is not None:
             list(heat_maps.explained(photo))
-        return Opened(model, heat_maps, sha256(self._path), time())
+        digest, source = sha256(self._path), None
+        if self._source is not None:
+            try:
+                source = self._source(model, digest)
+            except InputError as error:
+                if must:
+                    raise
+                log.warning("photos of the new model file are not queued for review", extra={"problem": str(error)})
+        return Opened(model, heat_maps, digest, time(), source)
 
     def _state(self) -> _State | None:
         try:

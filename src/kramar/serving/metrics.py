@@ -58,6 +58,18 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+    def count_reviews(self) -> Counter:
+        """Photos on their way into the review queue, where there is one."""
+        found = Counter(
+            "kramar_review_photos",
+            "Photos for the review queue: queued, known there already, or dropped.",
+            ["result"],
+            registry=self._registry,
+        )
+        for result in ("queued", "known", "dropped"):
+            found.labels(result)  # a series that begins with 0 shows its first rise
+        return found
+
     def answered(self, predictions: Iterable[Prediction]) -> None:
         """Count what was said of photos."""
         for one in predictions:

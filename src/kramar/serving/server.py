@@ -42,6 +42,10 @@ def run(config: ServeConfig, told: Callable[[str], None]) -> None:
     """
     # Also where the workers open their own: what is wrong is told once, and before anyone can ask.
     app = settled(config)
+    if config.review is not None:
+        from kramar.serving import inbox
+
+        inbox.check(config.review)
     with listening(config.host, config.port) as listener, _both_end_well():
         host = f"[{config.host}]" if ":" in config.host else config.host
         address = f"http://{host}:{listener.getsockname()[1]}"

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
@@ -17,7 +18,7 @@ from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
 from kramar.serving.bodies import Allowance, Bodies
 from kramar.serving.documents import ExplainedPrediction
-from kramar.serving.engine import Ask, Engine
+from kramar.serving.engine import Ask, Engine, Seen
 from kramar.serving.fetching import Connect, Fetcher, Resolve
 from kramar.serving.keys import Keys, Rates
 from kramar.serving.live_model import LiveModel, Opened
@@ -25,6 +26,10 @@ from kramar.serving.metrics import Metrics
 from kramar.serving.patterns import Pattern
 from kramar.serving.settings import ServeConfig
 from kramar.serving.submitted import Submitted, submitted
+
+if TYPE_CHECKING:
+    from kramar.serving.inbox import Inbox
+    from kramar.serving.live_figures import LiveFigures
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +45,19 @@ class Service:
     def __init__(self, config: ServeConfig, resolve: Resolve, connect: Connect) -> None:
         """Open the model and read the keys. Raises ModelFileError and InputError."""
         self.config, limits = config, config.limits
-        self.live = LiveModel(config.model, config.threads)
         self.metrics = Metrics()
+        self.inbox: Inbox | None = None
+        self.figures: LiveFigures | None = None
+        source = None
+        if config.review is not None:
+            # What it needs takes time and memory, and nobody else needs it.
+            from kramar.reviewing import choosing
+            from kramar.serving.inbox import Inbox
+            from kramar.serving.live_figures import LiveFigures
+
+            self.inbox, self.figures = Inbox(config.review, self.metrics), LiveFigures(config.review)
+            source = choosing.source
+        self.live = LiveModel(config.model, config.threads, source)
         self.metrics.loaded.set(self.live.current.since)
         self.keys = None if config.keys is None else Keys.read(config.keys)
         # Each worker sees its share of the requests.
@@ -56,6 +72,8 @@ class Service:
         """The queue is open, and the model file watched, as long as the block lasts."""
         self.engine = Engine(self.config, self.metrics)
         self._fetchers = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="kramar-fetch")
+        if self.inbox is not None:
+            self.inbox.start()
         watching = asyncio.create_task(self._watch())
         try:
             yield
@@ -63,6 +81,10 @@ class Service:
             watching.cancel()
             self._fetchers.shutdown(cancel_futures=True)
             self.engine.close()
+            if self.inbox is not None:
+                self.inbox.close()
+            if self.figures is not None:
+                self.figures.close()
             self.metrics.close()
 
     async def _watch(self) -> None:
@@ -77,6 +99,12 @@ class Service:
     def is_ready(self) -> bool:
         """Whether photos are answered."""
         return self.engine is not None and self.engine.is_working
+
+    async def told(self) -> bytes:
+        """The figures for Prometheus."""
+        if self.figures is None:
+            return self.metrics.text()
+        return self.metrics.text() + await self.figures.text(self.live.current.source)
 
     def admit(self, key: str | None) -> str:
         """Whose ``key`` is, where keys are asked for. Raises RequestError."""
@@ -115,8 +143,11 @@ class Service:
             told["photos"] = len(photos)
             with self.engine.places(len(photos)):
                 opened = self.live.current
-                ask = _asked(opened, explain=explain)
-                found = await self._answered(self.engine, opened, ask, photos, allowance)
+                seen = None
+                if self.inbox is not None and opened.source is not None:
+                    seen = partial(self.inbox.see, opened.source)
+                ask = _asked(opened, explain=explain, embedded=seen is not None)
+                found = await self._answered(self.engine, opened, ask, seen, photos, allowance)
         if len(found) == 1 and isinstance(found[0], PhotoError):
             self.metrics.photos.labels("error").inc()
             raise RequestError(found[0].kind, str(found[0]))
@@ -135,7 +166,13 @@ class Service:
         return await asyncio.to_thread(submitted, body, content_type, most, urls=urls)
 
     async def _answered(
-        self, engine: Engine, opened: Opened, ask: Ask, photos: Sequence[Submitted], allowance: Allowance
+        self,
+        engine: Engine,
+        opened: Opened,
+        ask: Ask,
+        seen: Seen | None,
+        photos: Sequence[Submitted],
+        allowance: Allowance,
     ) -> list[Prediction | PhotoError]:
         seconds = self.config.limits.deadline
         try:
@@ -145,7 +182,7 @@ class Service:
                     photos = await asyncio.gather(
                         *(loop.run_in_executor(self._fetchers, self._fetched, photo, allowance) for photo in photos)
                     )
-                return await engine.answer(opened.model, photos, ask)
+                return await engine.answer(opened.model, photos, ask, seen)
         except TimeoutError:
             raise RequestError(
                 "deadline", f"not answered within {seconds:g} seconds: send fewer photos at once, or ask again later"
@@ -161,10 +198,13 @@ class Service:
             return replace(photo, problem=error)
 
 
-def _asked(opened: Opened, *, explain: bool) -> Ask:
-    """What the model is asked of photos. Raises RequestError where it has no heat maps and is asked for them."""
+def _asked(opened: Opened, *, explain: bool, embedded: bool) -> Ask:
+    """What the model is asked of photos. Raises RequestError where it has no heat maps and is asked for them.
+
+    What it saw is made on the way to its answers: to be ``embedded`` costs a photo nothing but its copy.
+    """
     if not explain:
-        return opened.model.answers
+        return opened.model.embedded if embedded else opened.model.answers
     if opened.heat_maps is None:
         raise RequestError(
             "no_heat_maps",

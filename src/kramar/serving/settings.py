@@ -62,6 +62,27 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewConfig:
+    """What goes into the review queue, and for how long.
+
+    Attributes:
+        database: a file, or a URL of SQLite or PostgreSQL.
+        keep_days: for how many days the bytes of its photos are kept, which are nowhere else.
+        spot_check: the share of the ``auto`` photos that is put into it as well.
+        held: bytes of photos that wait to be written, in each worker.
+        retry: seconds after which is tried again what the database did not take.
+        forget: seconds between two looks for photos whose days are over.
+    """
+
+    database: str
+    keep_days: int
+    spot_check: float = 0.0
+    held: int = 64_000_000
+    retry: float = 5.0
+    forget: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServeConfig:
     """The options of one service.
 
@@ -74,6 +95,7 @@ class ServeConfig:
         max_batch: photos that the model sees at once, at most.
         max_wait: seconds that a batch waits for photos that are being decoded; a photo alone never waits.
         poll: seconds between two looks at the model file.
+        review: the review queue that takes what a person has to decide; by default there is none.
     """
 
     model: Path
@@ -86,6 +108,7 @@ class ServeConfig:
     max_batch: int = DEFAULT_MAX_BATCH
     max_wait: float = 0.002
     poll: float = 1.0
+    review: ReviewConfig | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
