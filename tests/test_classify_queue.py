@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from drawn import Told
 from kramar import InputError, Run
 from kramar.exporting import last_layer, onnx_file
 from kramar.files import sha256
-from kramar.reviewing import findings
+from kramar.reviewing import adding, findings
 from kramar.reviewing.database import Database
 from kramar.reviewing.live import live_precision
 from kramar.reviewing.queue import Queue
@@ -107,11 +108,29 @@ def test_photos_that_were_answered_are_asked_where_it_ends_early(model: Path, ne
     assert waiting == sum(row.decision != "auto" for row in seen)
 
 
+def test_photos_are_kept_where_that_is_asked(model: Path, new: Path) -> None:
+    list(kramar.classify(model, new, queue=True, keep_days=2))
+    database = Database(str(model.parent / "review.sqlite"))
+    found = decide_all(database)
+    assert found
+    for one in found:
+        assert one.path is not None
+        assert findings.content(database, one.photo) == one.path.read_bytes()
+    adding.forget(database, datetime.now(UTC) + timedelta(days=1.9))
+    assert findings.content(database, found[0].photo) is not None
+    adding.forget(database, datetime.now(UTC) + timedelta(days=2.1))
+    assert [findings.content(database, one.photo) for one in found] == [None] * len(found)
+
+
 def test_wrong_uses(model: Path, new: Path, trained: Run) -> None:
     with pytest.raises(InputError, match="--spot-check is of the review queue: add --queue"):
         kramar.classify(model, new, spot_check=0.01)
     with pytest.raises(InputError, match="--database is of the review queue: add --queue"):
         kramar.classify(model, new, database="review.sqlite")
+    with pytest.raises(InputError, match="--keep-days is of the review queue: add --queue"):
+        kramar.classify(model, new, keep_days=3)
+    with pytest.raises(InputError, match="--keep-days: expected a whole number from 1 to 36500"):
+        kramar.classify(model, new, queue=True, keep_days=0)
     with pytest.raises(InputError, match="--spot-check: expected a share between 0 and 1"):
         kramar.classify(model, new, queue=True, spot_check=2)
     onnx_file.describe(model, kramar.load(model).card.model_copy(update={"decisions": None}), model)

@@ -33,10 +33,8 @@ log = logging.getLogger(__name__)
 _TOGETHER, _BYTES = 64, 16_000_000
 # What is said of a photo takes about so much, beside its bytes and its embedding.
 _BESIDE = 4096
-# Seconds that others who write are waited for, and that writing what is left may take when the service ends.
-_PATIENCE, _LAST = 5.0, 10.0
-# Seconds after which is tried again then.
-_SOON = 0.1
+# Seconds that others who write are waited for, and after which is tried again when the service ends.
+_PATIENCE, _SOON = 5.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +88,12 @@ class Inbox:
             self._bytes += size
             self._changed.notify()
 
-    def close(self, seconds: float = _LAST) -> None:
-        """Write what is left, for so many ``seconds`` at most."""
+    def close(self) -> None:
+        """Write what is left, as long as that may take."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(seconds)
+        self._thread.join(self._config.last)
         with self._changed:
             self._is_over = True
             if self._thread.is_alive() and self._kept:

@@ -71,6 +71,7 @@ class ReviewConfig:
         spot_check: the share of the ``auto`` photos that is put into it as well.
         held: bytes of photos that wait to be written, in each worker.
         retry: seconds after which is tried again what the database did not take.
+        last: seconds that writing what is left may take when the service ends.
         forget: seconds between two looks for photos whose days are over.
     """
 
@@ -79,6 +80,7 @@ class ReviewConfig:
     spot_check: float = 0.0
     held: int = 64_000_000
     retry: float = 5.0
+    last: float = 10.0
     forget: float = 3600.0
 
 
