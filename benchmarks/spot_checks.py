@@ -1,16 +1,21 @@
 """``python -m benchmarks.spot_checks [--tiny]``: the live alarm, where nothing changes and where one category does.
 
-A model is trained on Grocery's training photos (without official test photos, benchmarks/development.py). Weeks are
-drawn with replacement from photos that it did not see, on all of which together its promise is just kept: the hardest
-unchanged week that there is. In a week, a share of the ``auto`` answers is checked. In a changed week one category's
-photos are of something new, which the model takes for others as surely as it takes photos of those: all ``auto``
-answers that the category's photos got are wrong.
+A model is trained on Grocery's training photos (without official test photos, benchmarks/development.py). Weeks of
+100,000 photos are drawn with replacement from photos that it did not see, on all of which together its promise is just
+kept: the hardest unchanged week that there is. In a week, a share of the ``auto`` answers is checked. In a changed week
+one category's photos are of something new, which the model takes for what it took that category's photos for, as
+surely: all ``auto`` answers that they got are wrong. The week is the first one of the model file, or comes after four
+unchanged ones.
+
+Beside the alarm (half of the stake on all answers together, half on a rise in a category) are bets on all together, on
+a rise in a category, and on each category as if the promise were made of it; all of them are tested at the same level.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +25,13 @@ from benchmarks.decisions import parts, table
 from benchmarks.harness import bar, run, scratch
 from kramar.config import cache_folder
 from kramar.evaluation.metrics import Scored
-from kramar.reviewing.alarm import LEVEL, rings
+from kramar.reviewing.alarm import LEVEL, stakes, wealths
 from kramar.runtime.model import Model
 
-WEEKS, PHOTOS, SHARE = 100, 100_000, 0.01
+WEEKS, PHOTOS, SHARES, BEFORE = 100, 100_000, (0.01, 0.05), (0, 4)
 TARGETS = (0.95, 0.98)
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.integer]
 
 
 def answers(folder: Path, *, tiny: bool) -> Scored:
@@ -50,27 +56,69 @@ def answers(folder: Path, *, tiny: bool) -> Scored:
     )
 
 
-def weeks(auto: Bools, wrong: Bools, share: float, photos: int, number: int, target: float, seed: int) -> list[bool]:
-    """Whether the alarm is raised in each of so many weeks, of answers that are ``auto``, and ``wrong``, ``[N]``."""
-    random = np.random.default_rng(seed)
-    raised = []
-    for _ in range(number):
-        checks = random.binomial(photos, share * float(auto.mean()))
-        drawn = random.choice(np.flatnonzero(auto), checks)
-        raised.append(rings(wrong[drawn].tolist(), target) is not None)
-    return raised
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often something was raised, of simulated weeks: by each bet alone, and by the alarm."""
+
+    together: float
+    rise: float
+    promise: float
+    alarm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """What weeks are drawn from: answers ``[N]`` that are ``auto``, which are ``wrong``, and their ``labels``."""
+
+    auto: Indices
+    wrong: Bools
+    labels: Indices
+    truth: Indices
+    categories: int
+    target: float
+
+    def rates(self, checks: float, before: int, changed: int | None, number: int) -> Rates:
+        """Of so many weeks of so many ``checks``, after ``before`` others, in which the category ``changed``."""
+        random, raised = np.random.default_rng(1), []
+        for _ in range(number):
+            calm = random.choice(self.auto, random.poisson(checks * before))
+            week = random.choice(self.auto, random.poisson(checks))
+            wrong = np.concatenate([self.wrong[calm], self.wrong[week] | (self.truth[week] == changed)]).tolist()
+            labels = self.labels[np.concatenate([calm, week])].astype(str).tolist()
+            raised.append(self._raised(labels, wrong))
+        return Rates(*np.mean(raised, axis=0).tolist())
+
+    def _raised(self, labels: list[str], wrong: list[bool]) -> tuple[bool, bool, bool, bool]:
+        after = list(stakes(list(zip(labels, wrong, strict=True)), self.target, self.categories))
+        own: dict[str, list[bool]] = {}
+        has: dict[str, float] = {}
+        promise, spread = False, 1.0
+        for label, error in zip(labels, wrong, strict=True):
+            own.setdefault(label, []).append(error)
+        walks = {label: wealths(errors, self.target) for label, errors in own.items()}
+        for label in labels:
+            now = next(walks[label])
+            spread += (now - has.get(label, 1.0)) / self.categories
+            has[label] = now
+            promise |= spread >= 1 / LEVEL
+        return (
+            any(one.together >= 1 / LEVEL for one in after),
+            any(one.spread >= 1 / LEVEL for one in after),
+            promise,
+            any((one.together + one.spread) / 2 >= 1 / LEVEL for one in after),
+        )
 
 
 def main() -> None:
-    """Print both rates for each target, by how many of the answers the category's are."""
+    """Print all rates for each target, share of checks, and what was before."""
     tiny = "--tiny" in sys.argv
-    number, photos = (5, 20_000) if tiny else (WEEKS, PHOTOS)
+    number = 3 if tiny else WEEKS
     scored = answers(scratch("spot-checks"), tiny=tiny)
     for target in TARGETS:
-        one(scored, target, number, photos)
+        one(scored, target, number)
 
 
-def one(scored: Scored, target: float, number: int, photos: int) -> None:
+def one(scored: Scored, target: float, number: int) -> None:
     """One target: the threshold is the lowest that keeps the promise on all photos that weeks are drawn from."""
     order = np.argsort(-scored.confidence, kind="stable")
     precision = np.cumsum(scored.right[order]) / np.arange(1, len(order) + 1)
@@ -78,20 +126,27 @@ def one(scored: Scored, target: float, number: int, photos: int) -> None:
     if not len(kept):
         print(f"      {target:.0%}: no threshold keeps it")
         return
-    auto = scored.confidence >= scored.confidence[order[kept[-1]]]
-    wrong = ~scored.right
-    print(f"      {target:.0%}: {auto.mean():.0%} of answers are auto, {1 - wrong[auto].mean():.2%} of them right")
-    calm = weeks(auto, wrong, SHARE, photos, number, target, 0)
-    bar(f"{target:.0%}: alarms in {number} unchanged weeks", f"{np.mean(calm):.0%}", f"at most {LEVEL:.0%}",
-        bool(np.mean(calm) <= LEVEL))  # fmt: skip
-    sizes = {label: float((auto & (scored.truth == n)).sum() / auto.sum()) for n, label in enumerate(scored.classes)}
-    ranked = sorted(sizes, key=lambda label: -sizes[label])
-    for what, label in (("largest", ranked[0]), ("median", ranked[len([s for s in sizes.values() if s > 0]) // 2])):
-        changed = wrong | (scored.truth == scored.classes.index(label))
-        rate = float(np.mean(weeks(auto, changed, SHARE, photos, number, target, 1)))
-        now = 1 - changed[auto].mean()
-        said = f"{target:.0%}: alarms, the {what} category ({sizes[label]:.1%}) changed: {now:.1%} right"
-        bar(said, f"{rate:.0%}", "all of them", rate >= 0.95)
+    auto = np.flatnonzero(scored.confidence >= scored.confidence[order[kept[-1]]])
+    weeks = Weeks(auto, ~scored.right, scored.predicted, scored.truth, len(scored.classes), target)
+    part = len(auto) / len(order)
+    print(f"      {target:.0%}: {part:.0%} of answers are auto, {scored.right[auto].mean():.2%} of them right")
+    sizes = np.bincount(scored.truth[auto], minlength=len(scored.classes)) / len(auto)
+    ranked = [int(place) for place in np.argsort(-sizes, kind="stable") if sizes[place] > 0]
+    categories = {"smallest": ranked[-1], "median": ranked[len(ranked) // 2], "largest": ranked[0]}
+    print("      checked, checks a week, weeks before, what changed: together, a rise, as promised of each; the alarm")
+    for share in SHARES:
+        for before in BEFORE:
+            for what, place in {"nothing": None, **categories}.items():
+                found = weeks.rates(PHOTOS * part * share, before, place, number)
+                size = "" if place is None else f" ({sizes[place]:.1%})"
+                said = (
+                    f"{share:.0%}, {PHOTOS * part * share:.0f}, {before}, {what}{size}: "
+                    f"{found.together:.0%}, {found.rise:.0%}, {found.promise:.0%}"
+                )
+                if place is None:
+                    bar(said, f"{found.alarm:.0%}", f"at most {LEVEL:.0%}", found.alarm <= LEVEL)
+                else:
+                    bar(said, f"{found.alarm:.0%}", "all of them", found.alarm >= 0.95)
 
 
 if __name__ == "__main__":

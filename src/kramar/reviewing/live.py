@@ -20,8 +20,9 @@ class LivePrecision(Record):
         target: the share of them that it promises to be right, where it promises any.
         precision: of those that were checked, the share that is right; None before the first. Its interval is for
             who looks once; ``alarm`` is for who looks all the time.
-        alarm: whether the precision has fallen below the target, with 95% confidence over all looks; since the check
-            number ``since``, in the order in which they were decided.
+        alarm: whether the precision has fallen below the target, or the answers of a category have become worse, with
+            95% confidence over all looks; since the check number ``since``, in the order in which they were decided.
+        category: the label whose answers raised it; empty where all together did.
         wrong: how many wrong ones each label has, the most first.
         left_out: checks that say nothing: bad photos, and those that reviewers disagree on.
         waiting: checks that nobody has decided yet.
@@ -32,6 +33,7 @@ class LivePrecision(Record):
     precision: Estimate | None
     alarm: bool
     since: int | None
+    category: str
     wrong: dict[str, int]
     left_out: int
     waiting: int
@@ -52,17 +54,19 @@ def live_precision(database: Database, model: str) -> LivePrecision:
     told = {item: rows for item, rows in decided.items() if agree(rows) and rows[0].kind != BAD_PHOTO}
     wrong = [not (rows[0].kind in (ACCEPT, CATEGORY) and rows[0].label == labels[item]) for item, rows in told.items()]
     target = None if row is None else row.precision_target
-    since = None if target is None else rings(wrong, target)
+    checks = [(labels[item], error) for item, error in zip(told, wrong, strict=True)]
+    raised = None if row is None or target is None else rings(checks, target, len(row.classes))
     counted: dict[str, int] = {}
-    for item, error in zip(told, wrong, strict=True):
+    for label, error in checks:
         if error:
-            counted[labels[item]] = counted.get(labels[item], 0) + 1
+            counted[label] = counted.get(label, 0) + 1
     return LivePrecision(
         model=model,
         target=target,
         precision=wilson(len(wrong) - sum(wrong), len(wrong)) if wrong else None,
-        alarm=since is not None,
-        since=since,
+        alarm=raised is not None,
+        since=None if raised is None else raised.check,
+        category="" if raised is None else raised.category,
         wrong=dict(sorted(counted.items(), key=lambda one: (-one[1], one[0]))),
         left_out=len(decided) - len(told),
         waiting=len(labels) - len(decided),

@@ -112,4 +112,11 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             "kramar_auto_precision_target", "The share that the model promises to be right.", source.precision_target
         )
-        yield GaugeMetricFamily("kramar_auto_alarm", "Whether the precision has fallen below that.", float(live.alarm))
+        # To Prometheus, an empty label is none.
+        alarm = GaugeMetricFamily(
+            "kramar_auto_alarm",
+            "Whether the precision has fallen below that, or the answers of a category have become worse.",
+            labels=["category"] if live.category else [],
+        )
+        alarm.add_metric([live.category] if live.category else [], float(live.alarm))
+        yield alarm
