@@ -25,11 +25,12 @@ from benchmarks.decisions import parts, table
 from benchmarks.harness import bar, run, scratch
 from kramar.config import cache_folder
 from kramar.evaluation.metrics import Scored
-from kramar.reviewing.alarm import LEVEL, stakes, wealths
+from kramar.reviewing.alarm import LEVEL, rings, stakes, wealths
 from kramar.runtime.model import Model
 
 WEEKS, PHOTOS, SHARES, BEFORE = 100, 100_000, (0.01, 0.05), (0, 4)
 TARGETS = (0.95, 0.98)
+CATEGORIES = 80
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.integer]
 
@@ -116,6 +117,34 @@ def main() -> None:
     scored = answers(scratch("spot-checks"), tiny=tiny)
     for target in TARGETS:
         one(scored, target, number)
+    for right in (0.9, 0.96):
+        for before in (0, 500):
+            print(f"      98%, {right:.0%} right after {before} right ones: half of the alarms within "
+                  f"{delay(right, before, number):.0f} checks")  # fmt: skip
+    for before in (10, 30):
+        print(f"      a category of {CATEGORIES}, after {before} right ones of it: {needed(before)} wrong ones")
+
+
+def delay(right: float, before: int, number: int) -> float:
+    """The median of how many checks it takes, at a target of 98%, in CATEGORIES that are alike."""
+    found = []
+    for seed in range(number):
+        random = np.random.default_rng(seed)
+        wrong = [*([False] * before), *(random.random(4000) >= right).tolist()]
+        labels = random.integers(0, CATEGORIES, len(wrong)).astype(str).tolist()
+        raised = rings(list(zip(labels, wrong, strict=True)), 0.98, CATEGORIES)
+        found.append(np.inf if raised is None else raised.check - before)
+    return float(np.median(found))
+
+
+def needed(before: int) -> int:
+    """How many checks of one category it takes that are all wrong, among others that never are."""
+    others = [(str(label), False) for label in range(1, CATEGORIES)]
+    checks = [*([("0", False), *others] * before), *([("0", True), *others] * 100)]
+    raised = rings(checks, 0.8, CATEGORIES)
+    assert raised is not None
+    assert raised.category == "0"
+    return (raised.check - 1) // CATEGORIES + 1 - before
 
 
 def one(scored: Scored, target: float, number: int) -> None:
