@@ -405,20 +405,30 @@ def test_two_workers_share_a_database(model: Path, url: str) -> None:
     assert process.stdout is not None
     found = re.fullmatch(r"http://(.+):(\d+)\n", process.stdout.readline())
     assert found is not None, process.communicate()
+    host, port = found[1], int(found[2])
     photos = [photo(seed) for seed in range(30)]
     for data in (*photos, *photos[:10]):
-        with closing(http.client.HTTPConnection(found[1], int(found[2]), timeout=30)) as client:
+        with closing(http.client.HTTPConnection(host, port, timeout=30)) as client:
             client.request("POST", "/v1/classify", data, {"Content-Type": "image/png"})
             assert client.getresponse().status == 200
-    process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=60)
-    assert process.returncode == 0, log
     asked = choosing.source(kramar.load(model), sha256(model))
     expected = {
         digest
         for data, said in zip(photos, kramar.load(model).classify(photos), strict=True)
         if choosing.reason(asked, said.decision, digest := hashlib.sha256(data).hexdigest(), 0.5)
     }
+
+    def figures() -> str:
+        with closing(http.client.HTTPConnection(host, port, timeout=30)) as client:
+            client.request("GET", "/metrics")
+            return client.getresponse().read().decode()
+
+    # Either tells those of both.
+    until(lambda: f'kramar_review_photos_total{{result="queued"}} {len(expected)}.0' in figures())
+    until(lambda: f"kramar_review_waiting_photos {len(expected)}.0" in figures())
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
     with opened(url) as database:
         assert {one.sha256 for one in decide_all(database)} == expected
 

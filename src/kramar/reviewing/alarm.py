@@ -4,7 +4,7 @@ Spot checks come one by one and are looked at after each, so that a test for a f
 or later whatever holds. What is tested here is a bet (Waudby-Smith and Ramdas 2024, Estimating means of bounded random
 variables by betting, JRSS-B 86, arXiv:2010.09686): who bets on errors at the odds that the promise sets cannot be
 expected to win, and by Ville's inequality has 1 / LEVEL times the stake at any time with a probability of at most LEVEL
-as long as the promise holds. So the alarm is false with at most that probability, over all the life of a model file.
+as long as the promise holds.
 
 Half of the stake is bet on all answers together. A category of a few in a hundred can go wrong without those becoming
 much worse, so the other half is spread over the categories. Of them nothing was promised, and one that was wrong more
@@ -12,7 +12,8 @@ often than the promise has it from the first day breaks nothing: what is bet on 
 answers has risen. Whatever that share was, and however it fell, the bet against it cannot be expected to win
 (universal inference, Wasserman, Ramdas and Balakrishnan 2020, PNAS 117(29), arXiv:1912.11436: the likelihood of who
 predicts each check by those before it, over that of the shares that fit best and never rise). The mean of such bets is
-one too.
+one too. So where the promise holds and nothing becomes worse, the alarm is raised with a probability of at most LEVEL
+over all the life of a model file.
 
 The stake is spread over error rates, and over the check from which the precision may have fallen (as in
 e-detectors, Shin, Ramdas and Rinaldo 2024, arXiv:2203.03532, with weights that sum to one): what was right for months
@@ -25,7 +26,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# With this probability at most, the alarm is ever raised while the promise holds.
+# With this probability at most, the alarm is ever raised while the promise holds and no category becomes worse.
 LEVEL = 0.05
 # What is bet on: so many times as many errors as are promised, but at most half of what is promised to be right.
 _MORE = (1.5, 2.0, 4.0, 8.0, 16.0)
