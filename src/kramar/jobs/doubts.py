@@ -12,11 +12,12 @@ from typing import Self
 
 from kramar.config import parse_share, whole_number
 from kramar.data.listing import Photo, PhotoFile
-from kramar.errors import InputError, MissingExtra, PhotoError
+from kramar.errors import InputError, PhotoError
 from kramar.files import sha256
+from kramar.jobs.placed import missing_part, queue_name
 from kramar.progress import Progress
 from kramar.records import AUTO
-from kramar.reviewing.records import NAME, Doubt
+from kramar.reviewing.records import Doubt
 from kramar.runtime.model import Answer, Model
 
 # Photos that are kept together: what others decide waits for it, but no longer than they notice. And bytes of them.
@@ -58,13 +59,11 @@ class Doubts:
             from kramar.reviewing import adding, choosing
             from kramar.reviewing.database import Database
         except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] == "kramar":
-                raise
-            raise MissingExtra("serve", "--queue") from None
+            raise missing_part(error, "--queue") from None
         self._share = 0.0 if spot_check is None else parse_share(spot_check, "--spot-check")
         source = choosing.source(model, sha256(model.path))
         self._reason = partial(choosing.reason, source)
-        self._database = Database(database or str(model.path.parent / NAME))
+        self._database = Database(queue_name(model.path, database))
         self._keeps = keep_days is not None
         self._add: Callable[[Sequence[Doubt], datetime], int] = partial(
             adding.add, self._database, source, keep_days=keep_days

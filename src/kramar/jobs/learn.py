@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from kramar.data.columns import parse_columns
-from kramar.errors import InputError, MissingExtra, ModelFileError, RunFolderError
+from kramar.errors import InputError, MissingExtra, RunFolderError
 from kramar.exporting import last_layer
 from kramar.files import output_error, replacing, sha256
 from kramar.jobs.learnings import Learning, Learnings
+from kramar.jobs.placed import check_there, missing_part, opened_queue, placed
 from kramar.progress import Progress, Silent
 from kramar.records import RunRecord, writable
 from kramar.reviewing.records import NAME as QUEUE
@@ -27,6 +28,8 @@ from kramar.runtime.model import Model
 if TYPE_CHECKING:
     from kramar.jobs.seen import Seen
     from kramar.reviewing.database import Database
+
+_COMMAND = "kramar learn"
 
 
 def learn(
@@ -59,7 +62,7 @@ def learn(
         InputError: there is nothing to learn, or nothing to take back; the photos are not those that it was trained on.
         FailedError: what it would learn makes it worse on the validation photos; nothing was changed.
     """
-    path, run = _place(Path(model))
+    path, run = placed(Path(model))
     with _alone(path):
         if undo:
             if out is not None or data is not None or columns:
@@ -81,11 +84,11 @@ def _learnt(
     try:
         from kramar.jobs.learning import Task, made
     except ModuleNotFoundError as error:
-        raise _missing(error) from None
+        raise missing_part(error, _COMMAND) from None
     began, before, learnings, opened = time.monotonic(), sha256(path), Learnings(path), Model(path)
     base = learnings.base(opened.card.corrections)
     body = last_layer.body(path)
-    with _queue(path, database) as queue:
+    with opened_queue(path, database, _COMMAND) as queue:
         seen = _seen(opened, body, run, data, columns, listener)
         with _beside(path) as folder:
             file = folder / path.name
@@ -115,7 +118,7 @@ def _learnt(
 def _undone(path: Path, database: str | None) -> Learning:
     # Where there is no queue any more, its history says nothing of it either.
     known = database is not None or path.with_name(QUEUE).is_file()
-    with _queue(path, database) if known else contextlib.nullcontext() as queue:
+    with opened_queue(path, database, _COMMAND) if known else contextlib.nullcontext() as queue:
         last = Learnings(path).undo()
         if queue is not None:
             _note(queue, "undo", last.after, last.before, last.learnt)
@@ -128,15 +131,6 @@ def _note(queue: Database, kind: str, before: str, after: str, learnt: int) -> N
     note_learning(queue, kind, before, after, learnt)
 
 
-def _place(given: Path) -> tuple[Path, Path | None]:
-    """The model file, and the folder of its run, where it is in one. Raises RunFolderError."""
-    if not given.is_dir():
-        return given, given.parent if (given.parent / "run.json").is_file() else None
-    if not (given / "run.json").is_file():
-        raise RunFolderError(f"{given}: expected a finished kramar run, found no run.json; give a run or a model file")
-    return given / "model.onnx", given
-
-
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One learning of a model file at a time."""
@@ -144,9 +138,8 @@ def _alone(path: Path) -> Iterator[None]:
         import scipy  # noqa: F401 - what learning needs later, told before anything is done
         from filelock import FileLock, Timeout
     except ImportError:
-        raise MissingExtra("train", "kramar learn") from None
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model file; expected a run folder, or the model.onnx of one")
+        raise MissingExtra("train", _COMMAND) from None
+    check_there(path)
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
             yield
@@ -166,26 +159,6 @@ def _beside(path: Path) -> Iterator[Path]:
         raise output_error(path.parent, error) from error
     with folder as name:
         yield Path(name)
-
-
-@contextlib.contextmanager
-def _queue(path: Path, given: str | None) -> Iterator[Database]:
-    """The review queue. Raises InputError where there is none."""
-    try:
-        from kramar.reviewing.database import Database
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
-    queue = Database(given or str(path.with_name(QUEUE)), make=False)
-    try:
-        yield queue
-    finally:
-        queue.close()
-
-
-def _missing(error: ModuleNotFoundError) -> Exception:
-    """What is said where a module of the ``serve`` extra is missing; the ``error`` itself of any other."""
-    own = error.name is None or error.name.partition(".")[0] == "kramar"
-    return error if own else MissingExtra("serve", "kramar learn")
 
 
 def _seen(

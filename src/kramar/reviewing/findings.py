@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from kramar.evaluation.metrics import wilson
-from kramar.records import Estimate
+from kramar.records import ClassCard, Estimate
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import utc
-from kramar.reviewing.records import Correction, Counts, Decided, NewCategory
-from kramar.reviewing.standing import agree, by_item, is_decided, says, standing, told
+from kramar.reviewing.records import Correction, Counts, Decided, Entry, Known, NewCategory, Reviewed
+from kramar.reviewing.standing import agree, by_item, is_decided, says, standing, stands, told
 from kramar.reviewing.tables import CategoryRow, DecisionRow, ItemRow, LearningRow, LeaseRow, ModelRow, PhotoRow
 
 
@@ -40,6 +40,42 @@ def history(database: Database, most: int | None = None) -> list[Decided]:
     """Who decided what, the newest first."""
     with database.reading() as session:
         return [told(row) for row in session.scalars(select(DecisionRow).order_by(DecisionRow.id.desc()).limit(most))]
+
+
+def entries(database: Database, most: int, before: int | None = None) -> list[Entry]:
+    """The same with what each is about, the newest first; those ``before`` that row, where one is named."""
+    wanted = (
+        select(DecisionRow, ItemRow, PhotoRow.name, stands())
+        .join(ItemRow, ItemRow.id == DecisionRow.item_id)
+        .join(PhotoRow, PhotoRow.id == ItemRow.photo_id)
+        .order_by(DecisionRow.id.desc())
+        .limit(most)
+    )
+    if before is not None:
+        wanted = wanted.where(DecisionRow.id < before)
+    with database.reading() as session:
+        return [
+            Entry(**dict(told(row)), image=name, predicted=item.label, stands=it_stands)
+            for row, item, name, it_stands in session.execute(wanted)
+        ]
+
+
+def by_reviewer(database: Database) -> list[Reviewed]:
+    """How much each reviewer decided, the most first."""
+    how_many = func.count()
+    wanted = select(DecisionRow.reviewer, how_many).where(stands()).group_by(DecisionRow.reviewer)
+    with database.reading() as session:
+        rows = session.execute(wanted.order_by(how_many.desc(), DecisionRow.reviewer))
+        return [Reviewed(reviewer=reviewer, decided=decided) for reviewer, decided in rows]
+
+
+def models(database: Database) -> list[Known]:
+    """The model files that put photos into the queue, the newest first."""
+    with database.reading() as session:
+        return [
+            Known(model=row.sha256, classes=[ClassCard(label=label, category=path) for label, path in row.classes])
+            for row in session.scalars(select(ModelRow).order_by(ModelRow.added.desc(), ModelRow.sha256))
+        ]
 
 
 def agreement(database: Database) -> Estimate | None:

@@ -11,9 +11,10 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from kramar.errors import InputError, ReviewError
-from kramar.records import Ranked, writable
+from kramar.records import writable
 from kramar.reviewing import ordering
 from kramar.reviewing.database import Database
+from kramar.reviewing.items import items
 from kramar.reviewing.records import (
     ACCEPT,
     CATEGORY,
@@ -25,7 +26,7 @@ from kramar.reviewing.records import (
     NewCategory,
 )
 from kramar.reviewing.standing import is_decided, of_item, told
-from kramar.reviewing.tables import CategoryRow, DecisionRow, ItemRow, LeaseRow, ModelRow, PhotoRow
+from kramar.reviewing.tables import CategoryRow, DecisionRow, ItemRow, LeaseRow, ModelRow
 
 # Photos that are compared for one batch, the most uncertain: comparing more takes longer than a person waits.
 _COMPARED = 2000
@@ -73,7 +74,7 @@ class Queue:
                 session.merge(LeaseRow(item_id=id_, reviewer=reviewer, until=until))
                 taken = taken if id_ in taken else [*taken, id_]
             session.flush()
-            return _items(session, taken, until)
+            return items(session, taken, until)
 
     def release(self, reviewer: str) -> None:
         """Let others have the photos that ``reviewer`` has and did not decide."""
@@ -181,30 +182,6 @@ def _is_free(session: Session, id_: int, now: datetime) -> bool:
     # Only now, with the row in hand, is what others did before to be seen.
     lease = session.scalar(select(LeaseRow).where(LeaseRow.item_id == id_).execution_options(populate_existing=True))
     return (lease is None or lease.until <= now) and not of_item(session, id_)
-
-
-def _items(session: Session, ids: Sequence[int], until: datetime) -> list[Item]:
-    rows = session.execute(
-        select(ItemRow, PhotoRow).join(PhotoRow, PhotoRow.id == ItemRow.photo_id).where(ItemRow.id.in_(ids))
-    )
-    found = {
-        row.id: Item(
-            id=row.id,
-            image=photo.name,
-            sha256=photo.sha256,
-            label=row.label,
-            probability=row.probability,
-            category=row.category,
-            decision=row.decision,
-            unknown_score=row.unknown_score,
-            set=row.members,
-            top=[Ranked.model_validate(one) for one in row.top],
-            model=row.model,
-            until=until,
-        )
-        for row, photo in rows
-    }
-    return [found[id_] for id_ in ids]
 
 
 def _locked(session: Session, item: int) -> ItemRow:

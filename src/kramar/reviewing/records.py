@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kramar.records import Prediction, Ranked, Record
+from kramar.records import ClassCard, Prediction, Ranked, Record
 
 Embedding = npt.NDArray[np.float16]
 
@@ -61,7 +61,7 @@ class Doubt:
 
 
 class Item(Record):
-    """A photo that waits for a person; ``until``, when it may go to somebody else."""
+    """A photo for a person to decide; ``until``, when it may go to somebody else, where one reviewer alone has it."""
 
     id: int
     image: str
@@ -74,7 +74,7 @@ class Item(Record):
     set: list[str]
     top: list[Ranked]
     model: str
-    until: datetime
+    until: datetime | None = None
 
 
 class Decided(Record):
@@ -87,6 +87,28 @@ class Decided(Record):
     kind: str
     label: str
     undoes: int | None = None
+
+
+class Entry(Decided):
+    """A row of the history with the photo's name and what the model said; ``stands`` unless somebody took it back."""
+
+    image: str
+    predicted: str
+    stands: bool
+
+
+class Reviewed(Record):
+    """How many of a reviewer's decisions stand."""
+
+    reviewer: str
+    decided: int
+
+
+class Known(Record):
+    """A model file that put photos into the queue, and what it knows."""
+
+    model: str
+    classes: list[ClassCard]
 
 
 class Counts(Record):
