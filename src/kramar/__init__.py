@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kramar.jobs.learn import learn
     from kramar.jobs.learnings import Learning
     from kramar.jobs.load import load
+    from kramar.jobs.review import review
     from kramar.jobs.run import Run
     from kramar.jobs.serve import serve
     from kramar.jobs.train import train
@@ -88,6 +89,7 @@ _HOMES = {
     "export": "kramar.jobs.export",
     "learn": "kramar.jobs.learn",
     "load": "kramar.jobs.load",
+    "review": "kramar.jobs.review",
     "serve": "kramar.jobs.serve",
     "train": "kramar.jobs.train",
     "tune": "kramar.jobs.tune",
@@ -132,6 +134,7 @@ __all__ = [
     "export",
     "learn",
     "load",
+    "review",
     "serve",
     "train",
     "tune",

@@ -24,6 +24,7 @@ from kramar.cli.distill import distill
 from kramar.cli.evaluate import evaluate
 from kramar.cli.export import export
 from kramar.cli.learn import learn
+from kramar.cli.review import review
 from kramar.cli.serve import serve
 from kramar.cli.train import train
 from kramar.cli.tune import tune
@@ -118,5 +119,7 @@ def main(
 
 
 # In the order in which help lists them.
-for command in (train, audit, compare, tune, distill, evaluate, decide, classify, export, learn, serve, benchmark):
+for command in (
+    train, audit, compare, tune, distill, evaluate, decide, classify, export, review, learn, serve, benchmark
+):  # fmt: skip
     app.command()(command)

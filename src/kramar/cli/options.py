@@ -54,6 +54,13 @@ SpotCheck = Annotated[
     str | None,
     typer.Option(metavar="<share>", help="And this share of the photos that need no person, such as 0.01."),
 ]
+Host = Annotated[
+    str, typer.Option(metavar="<address>", help="Where to listen; other than this machine needs --api-key-file.")
+]
+Port = Annotated[str, typer.Option(metavar=WHOLE, help="0 takes a free one.")]
+ApiKeyFile = Annotated[
+    Path | None, typer.Option(help="The API keys that are let in: NAME:SHA256 a line (docs/serve.md).")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 2) where anything has to be left out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 

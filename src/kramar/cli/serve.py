@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kramar.cli.options import WHOLE, Database, SpotCheck
+from kramar.cli.options import WHOLE, ApiKeyFile, Database, Host, Port, SpotCheck
 from kramar.config import whole_number
 from kramar.serving.settings import (
     DEFAULT_BODY_TIMEOUT,
@@ -25,14 +25,10 @@ from kramar.serving.settings import (
 
 def serve(
     model: Annotated[Path, typer.Argument(help="A kramar model file; it may be replaced while it is served.")],
-    host: Annotated[
-        str, typer.Option(metavar="<address>", help="Where to listen; other than this machine needs --api-key-file.")
-    ] = HOST,
-    port: Annotated[str, typer.Option(metavar=WHOLE, help="0 takes a free one.")] = str(PORT),
+    host: Host = HOST,
+    port: Port = str(PORT),
     workers: Annotated[str, typer.Option(metavar=WHOLE, help="Processes, which divide the cores.")] = "1",
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="The API keys that are let in: NAME:SHA256 a line (docs/serve.md).")
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     cors: Annotated[
         list[str] | None, typer.Option(metavar="<origin>", help="An origin whose pages may ask; may be repeated.")
     ] = None,

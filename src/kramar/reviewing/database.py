@@ -103,6 +103,14 @@ class Database:
             ) from error
 
 
+def shown(given: str) -> str:
+    """A path or URL as it may be shown: without a password. Raises InputError where it is no database's."""
+    if "://" not in given:
+        return given
+    _url(given)
+    return make_url(given).render_as_string()
+
+
 def _said(error: BaseException | None) -> str:
     """What a driver's error says, in one line; pg8000's carry the server's answer field by field, M the message."""
     told = error.args[0] if error is not None and error.args else error

@@ -15,7 +15,7 @@ from kramar.errors import ReviewError
 from kramar.records import Ranked
 from kramar.reviewing.database import Database
 from kramar.reviewing.records import Item
-from kramar.reviewing.standing import is_decided, stands
+from kramar.reviewing.standing import is_decided, of_item, stands
 from kramar.reviewing.tables import DecisionRow, ItemRow, PhotoRow
 
 
@@ -89,6 +89,12 @@ def count_seconds(database: Database, reviewer: str) -> int:
     """How many of them there are."""
     with database.reading() as session:
         return session.scalar(select(func.count()).select_from(ItemRow).where(_is_open(reviewer))) or 0
+
+
+def is_decided_by_any(database: Database, id_: int) -> bool:
+    """Whether a decision of an item stands."""
+    with database.reading() as session:
+        return bool(of_item(session, id_))
 
 
 def _is_open(reviewer: str) -> ColumnElement[bool]:

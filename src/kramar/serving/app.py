@@ -19,7 +19,7 @@ from kramar.errors import RequestError
 from kramar.serving import fetching
 from kramar.serving.documents import ExplainedPredictions, Health, ModelDescription, Predictions, Readiness
 from kramar.serving.observing import Observed
-from kramar.serving.page import add_page
+from kramar.serving.page import SITE, add_page
 from kramar.serving.problems import CLASSIFY, KEYED, STATUS, Problem, Said
 from kramar.serving.service import Service
 from kramar.serving.settings import ServeConfig
@@ -57,7 +57,7 @@ def create_app(
         title="kramar", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     _add_endpoints(app, service)
-    add_page(app)
+    add_page(app, SITE.iterdir())
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(RequestValidationError, _no_such_query)
     app.add_exception_handler(HTTPException, _no_endpoint)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kramar.errors import InputError
+from kramar.errors import InputError, RequestError
 
 _ENTRY = re.compile(r"([\w.@-]{1,64}):([0-9a-fA-F]{64})")
 
@@ -57,6 +57,16 @@ class Keys:
         for name, kept in self.hashes.items():
             if hmac.compare_digest(given, kept):
                 owner = name
+        return owner
+
+    def admit(self, key: str | None) -> str:
+        """Whose ``key`` is. Raises RequestError where it is nobody's, or none was given."""
+        owner = None if key is None else self.owner(key)
+        if owner is None:
+            raise RequestError(
+                "unauthorised", "expected an API key: Authorization: Bearer KEY, or X-API-Key: KEY"
+                + ("" if key is None else "; this one is unknown")
+            )  # fmt: skip
         return owner
 
 

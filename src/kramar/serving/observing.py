@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, figures for Prometheus."""
+"""Around every request: an id, a line in the log, figures for Prometheus where there are any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Observed:
     What it puts into ``scope["state"]["told"]`` is logged with the request.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics | None, paths: frozenset[str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,8 +52,9 @@ class Observed:
             # A client can ask for any path and by any method: each would be one more series of figures.
             path = scope["path"] if scope["path"] in self._paths else "other"
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "OPTIONS", "POST") else "other"
-            self._metrics.requests.labels(path, method, str(status)).inc()
-            self._metrics.seconds.labels(path).observe(seconds)
+            if self._metrics is not None:
+                self._metrics.requests.labels(path, method, str(status)).inc()
+                self._metrics.seconds.labels(path).observe(seconds)
             client = scope.get("client")
             log.info(
                 "request",

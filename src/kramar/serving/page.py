@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 
-_FILES = Path(__file__).with_name("site")
+SITE = Path(__file__).with_name("site")
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -62,9 +63,9 @@ class _File:
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 
-def add_page(app: FastAPI) -> None:
-    """Answer the page's addresses. They need no key: the page asks its user for one."""
-    for path in sorted(_FILES.iterdir()):
+def add_page(app: FastAPI, files: Iterable[Path]) -> None:
+    """Answer the addresses of a page's files. They need no key: the page asks its user for one."""
+    for path in sorted(files):
         file = _File.read(path)
         address = "/" if path.name == "index.html" else f"/page/{path.name}"
         app.add_api_route(address, file.answer, methods=["GET", "HEAD"], include_in_schema=False)

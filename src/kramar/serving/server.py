@@ -46,21 +46,31 @@ def run(config: ServeConfig, told: Callable[[str], None]) -> None:
         from kramar.serving import inbox
 
         inbox.check(config.review)
-    with listening(config.host, config.port) as listener, _both_end_well():
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        address = f"http://{host}:{listener.getsockname()[1]}"
-        if config.workers == 1:
-            server = uvicorn.Server(server_config(config, app))
-            told(address)
-            server.run([listener])
-            if server.force_exit:
-                raise KeyboardInterrupt
-        else:
-            with _shared_figures():
-                del app
-                workers = server_config(config, partial(settled, config))
-                told(address)
-                Multiprocess(workers, [listener]).run()
+    if config.workers == 1:
+        run_alone(server_config(config, app), config.host, config.port, told)
+        return
+    with _reached(config.host, config.port) as (listener, address), _shared_figures():
+        del app
+        workers = server_config(config, partial(settled, config))
+        told(address)
+        Multiprocess(workers, [listener]).run()
+
+
+def run_alone(settings: uvicorn.Config, host: str, port: int, told: Callable[[str], None]) -> None:
+    """The same in this process, of any application."""
+    with _reached(host, port) as (listener, address):
+        server = uvicorn.Server(settings)
+        told(address)
+        server.run([listener])
+        if server.force_exit:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _reached(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
+    """A socket at the address, and how browsers write that, until what is served there has ended well."""
+    with listening(host, port) as listener, _both_end_well():
+        yield listener, f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def settled(config: ServeConfig) -> FastAPI:
@@ -88,6 +98,11 @@ def _give_back_large_blocks() -> None:
 def server_config(config: ServeConfig, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:
     """How uvicorn runs the service, or each worker the one that it makes."""
     limits = config.limits
+    return uvicorn_config(app, round(limits.body_timeout + limits.deadline + _MARGIN), config.workers)
+
+
+def uvicorn_config(app: FastAPI | Callable[[], FastAPI], patience: int, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn runs an application, which has ``patience`` seconds to end."""
     return uvicorn.Config(
         app,
         factory=not isinstance(app, FastAPI),
@@ -99,8 +114,8 @@ def server_config(config: ServeConfig, app: FastAPI | Callable[[], FastAPI]) -> 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        workers=config.workers,
-        timeout_graceful_shutdown=round(limits.body_timeout + limits.deadline + _MARGIN),
+        workers=workers,
+        timeout_graceful_shutdown=patience,
     )
 
 

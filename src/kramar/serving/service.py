@@ -109,12 +109,7 @@ class Service:
     def admit(self, key: str | None) -> str:
         """Whose ``key`` is, where keys are asked for. Raises RequestError."""
         assert self.keys is not None
-        owner = None if key is None else self.keys.owner(key)
-        if owner is None:
-            raise RequestError(
-                "unauthorised", "expected an API key: Authorization: Bearer KEY, or X-API-Key: KEY"
-                + ("" if key is None else "; this one is unknown")
-            )  # fmt: skip
+        owner = self.keys.admit(key)
         if wait := self._rates.wait(owner):
             seconds = math.ceil(wait)
             raise RequestError(

@@ -114,11 +114,7 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.keys is None and not is_loopback(self.host):
-            raise InputError(
-                f"--host: {self.host} is reached from other machines, so --api-key-file is needed; "
-                f"give one (docs/serve.md says how to make it), or listen on {HOST} alone"
-            )
+        check_reach(self.host, self.keys)
         if self.keys is None and self.limits.rate != DEFAULT_RATE:
             raise InputError(
                 "--rate: requests are counted by API key, and there is no --api-key-file; give one, or leave it away"
@@ -133,6 +129,15 @@ class ServeConfig:
     def threads(self) -> int:
         """Of each worker: busy threads of two processes on one core wait for each other."""
         return max(1, cores() // self.workers)
+
+
+def check_reach(host: str, keys: Path | None) -> None:
+    """Raise InputError where other machines reach ``host`` and no ``keys`` keep them out."""
+    if keys is None and not is_loopback(host):
+        raise InputError(
+            f"--host: {host} is reached from other machines, so --api-key-file is needed; "
+            f"give one (docs/serve.md says how to make it), or listen on {HOST} alone"
+        )
 
 
 def is_loopback(host: str) -> bool:

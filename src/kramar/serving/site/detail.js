@@ -1,12 +1,13 @@
 // One photo, large: what it may be, why, and where the model saw that.
 
 import { bar, find, make } from "./elements.js";
-import { nameOf, pathOf, titled, why } from "./verdict.js";
 import { onChange as onLanguage, say, score, share, target } from "./language.js";
 import { focus, visible } from "./list.js";
+import { nameOf, pathOf } from "./naming.js";
 import { kind, onChange } from "./photos.js";
 import { Refused } from "./refused.js";
 import { classify } from "./service.js";
+import { titled, why } from "./verdict.js";
 
 let photo = null;
 let address = "";

@@ -1,13 +1,13 @@
 // The form that asks for the service's key, where it has any.
 
+import { useKey } from "./asking.js";
 import { find } from "./elements.js";
 import { onChange, say } from "./language.js";
-import { model, useKey } from "./service.js";
 
 let problem = null;
 
-// `use` is called when a key has been taken.
-export function start(use) {
+// `meet` asks the service for something that needs a key; `use` is called when a key has been taken.
+export function start(meet, use) {
   onChange(tell);
   find("key-form").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -15,7 +15,7 @@ export function start(use) {
     tell();
     useKey(find("key").value.trim(), find("keep-key").checked);
     try {
-      await model(true);
+      await meet();
     } catch (refused) {
       problem = refused;
       // What is wrong is not kept.

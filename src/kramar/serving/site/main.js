@@ -33,7 +33,7 @@ list.start(detail.open, (photo) => {
 });
 detail.start();
 progress.start();
-keyForm.start(sending.resume);
+keyForm.start(() => model(true), sending.resume);
 onModel(facts.show);
 sending.whenKeyNeeded(keyForm.ask);
 find("csv").addEventListener("click", download);

@@ -1,26 +1,8 @@
 // What the page says of one answer: its title, its path, and why it is so.
 
-import { path, say, score, share, threshold } from "./language.js";
+import { say, score, share, threshold } from "./language.js";
+import { above, leaf, nameOf, pathOf } from "./naming.js";
 import { kind } from "./photos.js";
-
-function leaf(category) {
-  return category.split("/").at(-1);
-}
-
-// The category's own name: the end of its path, which may differ from its label.
-export function nameOf(label, model) {
-  const found = model.classes.find((one) => one.label === label);
-  return leaf(found?.category || label);
-}
-
-export function pathOf(label, model) {
-  const found = model.classes.find((one) => one.label === label);
-  return above(found?.category || label);
-}
-
-function above(category) {
-  return path(category.split("/").slice(0, -1).join("/"));
-}
 
 // { title, path, guess }: what is shown large, what is above it, and the best guess where that is something else.
 export function titled({ row, model, problem }) {

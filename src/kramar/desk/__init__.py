@@ -1,0 +1,1 @@
+"""The review desk: the queue in a browser, where people decide; needs neither torch nor the training rooms."""
