@@ -75,7 +75,7 @@ function move(key) {
 function decide(key, photo, target) {
   const place = Number(key) - 1;
   if (place >= 0 && runners(photo.item)[place]) work.decide(photo, "category", runners(photo.item)[place].label);
-  else if (key === "a" || (["enter", " "].includes(key) && target.matches(".tile"))) work.decide(photo, "accept");
+  else if (key === "a" || (["enter", " "].includes(key) && target.matches(".tile, #large-body"))) work.decide(photo, "accept");
   else if (key === "u") work.decide(photo, "unknown");
   else if (key === "b") work.decide(photo, "bad photo");
   else if (key === "c" || key === "/") pick(photo);

@@ -32,6 +32,7 @@ export function isOpen() {
 export function open() {
   if (!tiles.atHand()) return;
   find("large").showModal();
+  find("large-body").focus();
   update();
 }
 
@@ -54,10 +55,13 @@ function update() {
 
 function fill(photo = shown) {
   shown = photo;
-  find("large-body").replaceChildren(
+  const body = find("large-body");
+  const hadFocus = body.contains(document.activeElement);
+  body.replaceChildren(
     make("figure", { class: "frame" }, screen(photo.item, true)),
     card(photo, { pick, heading: "h2" }),
   );
+  if (hadFocus) body.focus();
   // Those who hear the page hear nothing of what is outside of an open dialog.
   find("large-said").textContent = spoken(photo);
 }

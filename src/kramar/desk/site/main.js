@@ -31,7 +31,7 @@ tabs.start((view) => {
 });
 reviewer.start(async (name) => {
   await work.begin(name);
-  if (document.activeElement === document.body || !document.activeElement) tiles.focus();
+  if (document.activeElement === document.body) tiles.focus(false);
 });
 work.whenKeyNeeded(keyForm.ask);
 keyForm.start(async () => {

@@ -1,6 +1,6 @@
 // Another category, found by typing (the combobox of ARIA's authoring practices), or a new one.
 
-import { runners } from "./card.js";
+import { runners, screen } from "./card.js";
 import * as catalogue from "./catalogue.js";
 import { find, make } from "./elements.js";
 import { onChange as onLanguage, path, say } from "./language.js";
@@ -36,6 +36,7 @@ export function start(then) {
 export function open(chosen) {
   photo = chosen;
   find("picker-input").value = "";
+  find("picker-photo").replaceChildren(screen(photo.item));
   find("add-problem").textContent = "";
   show(false);
   find("picker").showModal();

@@ -23,8 +23,8 @@ export function atHand() {
   return current;
 }
 
-export function focus() {
-  (tiles.get(current) ?? find("tiles")).focus({ preventScroll: false });
+export function focus(isScrolled = true) {
+  (tiles.get(current) ?? find("tiles")).focus({ preventScroll: !isScrolled });
 }
 
 // Take another in hand.
@@ -46,7 +46,8 @@ export function step(by) {
 // How many are in a line.
 export function columns() {
   const all = [...find("tiles").children];
-  return Math.max(1, all.findIndex((tile) => tile.offsetTop > all[0].offsetTop) < 0 ? all.length : all.findIndex((tile) => tile.offsetTop > all[0].offsetTop));
+  const below = all.findIndex((tile) => tile.offsetTop > all[0].offsetTop);
+  return below < 0 ? all.length : below;
 }
 
 function arrange() {
@@ -72,8 +73,7 @@ function arrange() {
     if (tile.dataset.decided !== String(Boolean(photo.decided)) || !tile.children.length) fill(photo);
     else reach(photo);
   });
-  if (hadFocus && !list.contains(document.activeElement)) focus();
-  else if (hadFocus && current && !tiles.get(current).contains(document.activeElement)) focus();
+  if (hadFocus && !(tiles.get(current) ?? list).contains(document.activeElement)) focus();
 }
 
 function fill(photo) {

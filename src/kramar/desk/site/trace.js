@@ -29,7 +29,7 @@ function trace() {
 
 function counts() {
   const found = work.state.counts;
-  find("counts").textContent = found ? say("counts", { waiting: found.waiting, decided: found.decided }) : "";
+  find("counts").textContent = found ? say("counts", { decided: found.decided }) : "";
 }
 
 function modes() {
