@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ from starlette.testclient import TestClient
 
 import kramar.serving.page
 from kramar.serving.settings import ServeConfig
-from pages import Reader
 from served import inside, model_file
+from sites import speaks_both_languages, strings, whole_site
 
 SITE = Path(kramar.serving.page.__file__).with_name("site")
 FILES = sorted(path.name for path in SITE.iterdir())
@@ -86,53 +85,18 @@ def test_the_page_is_no_endpoint(client: TestClient) -> None:
 
 def test_the_document_is_whole_and_loads_only_what_is_there() -> None:
     text = (SITE / "index.html").read_text(encoding="utf-8")
-    page = Reader(text)
-    assert text.startswith("<!DOCTYPE html>")
-    loaded = [one["src"] for one in page.all("script")] + [one["href"] for one in page.all("link")]
-    assert {path.removeprefix("page/") for path in loaded} == {"main.js", "style.css", "icon.svg"}
-    for tag, attributes in page.tags:
-        assert "style" not in attributes, tag
-        assert not any(name.startswith("on") for name in attributes), tag
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    asked = {found for text in MODULES.values() for found in re.findall(r'\bfind\("([^"]+)"\)', text)}
-    assert asked <= set(ids) | {"detail-title"}
-    # Relative, so that a proxy may put all of it into a folder.
-    assert not re.search(r"""(src|href)="/|(fetch|ask)\(["'`]/""", text + "".join(MODULES.values()))
-    assert not re.search(r"https?://(?!www\.w3\.org)", text + "".join(MODULES.values()))
-
-
-def test_every_module_is_used_and_there() -> None:
-    imported = {found for text in MODULES.values() for found in re.findall(r'from "\./([^"]+)"', text)}
-    assert imported | {"main.js"} == set(MODULES)
-
-
-def strings() -> dict[str, dict[str, str | dict[str, str]]]:
-    """The table, whose JavaScript is JSON but for the quotes around its keys, its comments and its last commas."""
-    text = MODULES["strings.js"].partition("export const STRINGS = ")[2].rstrip().removesuffix(";")
-    text = re.sub(r"(?<=[{,])(\s*)(\w+):(?= [\"{])", r'\1"\2":', text)
-    found: dict[str, dict[str, str | dict[str, str]]] = json.loads(re.sub(r",(\s*})", r"\1", text))
-    return found
+    whole_site(text, MODULES, {"main.js", "style.css", "icon.svg"}, frozenset({"detail-title"}))
 
 
 def test_both_languages_say_the_same_things() -> None:
-    english, ukrainian = strings()["en"], strings()["uk"]
-    assert list(english) == list(ukrainian)
-    for key in english:
-        forms = [{"": text} if isinstance(text, str) else text for text in (english[key], ukrainian[key])]
-        blanks = [{name for text in one.values() for name in re.findall(r"\{(\w+)\}", text)} for one in forms]
-        assert blanks[0] == blanks[1], key
-        # Those of Intl.PluralRules: all that a language has, or one text for all numbers.
-        assert set(forms[0]) in ({""}, {"one", "other"}), key
-        assert set(forms[1]) in ({""}, {"one", "few", "many", "other"}), key
-        assert all(text.strip() for one in forms for text in one.values()), key
+    speaks_both_languages(MODULES["strings.js"])
 
 
 def test_every_text_is_used() -> None:
     code = "".join(text for name, text in MODULES.items() if name != "strings.js")
     code += (SITE / "index.html").read_text(encoding="utf-8")
     named = set(re.findall(r"""["'](\w+)["']""", code)) | {f"means{name}" for name in re.findall(r'"(\w+)"', code)}
-    assert set(strings()["en"]) <= named
+    assert set(strings(MODULES["strings.js"])["en"]) <= named
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
