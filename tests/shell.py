@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # Run before kramar where a test needs another world: Ctrl-C that works although make or a CI runner ignores it,
 # a limit on files, modules that are not installed.
@@ -32,6 +36,20 @@ def kramar(
         timeout=120,
         check=False,
     )
+
+
+@contextmanager
+def ended_well(arguments: Sequence[str | Path], **options: Any) -> Iterator[str]:
+    """A command that serves, at a free port, as long as the block lasts; its address. Then it ends well at SIGTERM."""
+    started = command(*arguments, "--port", "0")
+    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=30)
+        assert process.returncode == 0, told
 
 
 def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:

@@ -74,6 +74,11 @@ def test_serving_says_what_to_install(trained: Run) -> None:
     assert "kramar serve needs the 'serve' extra: pip install 'kramar[serve]'" in complaint(done, 2)
 
 
+def test_reviewing_says_what_to_install(trained: Run) -> None:
+    done = kramar("review", trained.path, first=WITHOUT)
+    assert "kramar review needs the 'serve' extra: pip install 'kramar[serve]'" in complaint(done, 2)
+
+
 def test_parquet_says_what_to_install(trained: Run, shop: Path, tmp_path: Path) -> None:
     (tmp_path / "some.parquet").write_bytes(b"PAR1")
     for arguments in ((tmp_path / "some.parquet",), (shop, "--out", tmp_path / "out.parquet")):

@@ -23,8 +23,8 @@ from products import encoded, put_folder
 from shell import HEARS_CTRL_C, command, complaint, kramar, unfinished
 
 COMMANDS = {
-    "train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "serve", "learn", "export",
-    "weights", "benchmark",
+    "train", "audit", "compare", "tune", "distill", "evaluate", "decide", "classify", "serve", "review", "learn",
+    "export", "weights", "benchmark",
 }  # fmt: skip
 
 
@@ -43,8 +43,8 @@ def test_help_of_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert left.value.code == 0
     said = capsys.readouterr().out
     assert f"kramar {name} [OPTIONS]" in said
-    assert ("--json" in said) == (name != "serve"), "what it says are logs"
-    assert ("--columns" in said) == (name not in ("benchmark", "serve")), "no table is given to these"
+    assert ("--json" in said) == (name not in ("serve", "review")), "what it says are logs"
+    assert ("--columns" in said) == (name not in ("benchmark", "serve", "review")), "no table is given to these"
 
 
 @pytest.mark.parametrize("name", ["list", "fetch", "verify"])

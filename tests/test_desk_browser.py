@@ -96,7 +96,7 @@ def test_all_can_be_decided_by_keyboard(opens: Opens, database: Database) -> Non
     expect(page.get_by_role("combobox")).to_be_focused()
     expect(page.get_by_role("option", name="kiwi")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Escape")
-    expected[press(page, "/", "к", "Backspace", "f", "r", "ArrowDown", "ArrowDown", "Enter")] = ("category", "kiwi")
+    expected[press(page, "/", "f", "r", "ArrowDown", "ArrowDown", "Enter")] = ("category", "kiwi")
     # A new one, with its path.
     name = at_hand(page)
     page.keyboard.press("c")
@@ -109,7 +109,8 @@ def test_all_can_be_decided_by_keyboard(opens: Opens, database: Database) -> Non
     expected[name] = ("category", "Guava")
     expect(page.locator(".tile:focus")).to_be_visible()
     assert said(database) == expected
-    expect(page.locator(".tile")).to_have_count(12)
+    # New ones came when six were left.
+    expect(page.locator(".tile")).to_have_count(10)
     expect(page.locator("#counts")).to_have_text("8 decided")
 
 
@@ -157,13 +158,12 @@ def test_several_at_once_decide_each_photo_once(opens: Opens, database: Database
     shown = [set(page.locator(".tile .name").all_inner_texts()) for page in pages]
     assert [len(one) for one in shown] == [12, 12]
     assert not shown[0] & shown[1]
-    for key in ("a", "1", "u") * 5:
+    for key in ("a", "1", "u") * 8:
         for page in pages:
             # Not a word from one to the other but by the queue.
             if page.locator(".tile:focus").count():
                 press(page, key)
     for page in pages:
-        expect(page.locator("#nothing h2")).to_have_text("Nothing waits: all photos are decided.")
         expect(page.locator("#nothing code")).to_have_text("kramar learn run")
     entries: list[Entry] = findings.entries(database, 1000)
     assert len(entries) == len({one.item for one in entries}) == 30
@@ -171,7 +171,8 @@ def test_several_at_once_decide_each_photo_once(opens: Opens, database: Database
 
 
 def test_a_decision_whose_answer_is_lost_is_kept_once(opens: Opens, database: Database) -> None:
-    page = begin(opens().page)
+    watched = opens()
+    page = begin(watched.page)
     asked = []
 
     def lose(route: Route) -> None:
@@ -197,6 +198,9 @@ def test_a_decision_whose_answer_is_lost_is_kept_once(opens: Opens, database: Da
     assert said(database) == {name: ("category", "fig"), after: ("accept", "apple")}
     assert len(findings.history(database)) == 2
     assert asked[0] == asked[1] == asked[2]
+    # The browser's own words of the two.
+    assert [one.rpartition(" ")[2] for one in watched.errors] == ["net::ERR_FAILED"] * 2
+    watched.errors.clear()
 
 
 def test_what_somebody_else_decided_leaves(opens: Opens, database: Database) -> None:

@@ -7,10 +7,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import kramar
 from products import put_folder
+from shell import ended_well
 from shell import kramar as command
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "review.md").read_text(encoding="utf-8")
@@ -24,9 +26,11 @@ def test_its_commands_and_its_python_run(
     monkeypatch.chdir(tmp_path)
     (shell,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    _, classify, learn = [shlex.split(line) for line in shell.splitlines()]
+    _, classify, review, learn = [shlex.split(line) for line in shell.splitlines()]
     done = command(*classify[1:])
     assert done.returncode == 0, done.stderr
+    with ended_well(review[1:]) as address:
+        assert httpx2.get(address).status_code == 200
     exec(compile(python, "review.md", "exec"), {})
     assert "waiting=" in capsys.readouterr().out
     # All decisions but the one that was taken back.

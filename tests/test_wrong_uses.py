@@ -235,6 +235,37 @@ def evaluate_on_unknown_labels(place: Place) -> list[str | Path]:
     return ["evaluate", place.model, "shop"]
 
 
+@wrong("review.sqlite: no such review queue; kramar classify --queue makes one, and --database names another")
+def review_without_a_queue(place: Place) -> list[str | Path]:
+    return ["review", place.run]
+
+
+@wrong("there: expected a finished kramar run, found no run.json; give a run or a model file")
+def review_a_folder_that_is_no_run(place: Place) -> list[str | Path]:
+    (place.here / "there").mkdir()
+    return ["review", "there"]
+
+
+@wrong("none.onnx: no such model file; expected a run folder, or the model.onnx of one")
+def review_a_model_that_is_not_there(place: Place) -> list[str | Path]:
+    return ["review", "none.onnx"]
+
+
+@wrong("--host: 0.0.0.0 is reached from other machines, so --api-key-file is needed")
+def review_for_all_without_keys(place: Place) -> list[str | Path]:
+    return ["review", place.run, "--host", "0.0.0.0"]
+
+
+@wrong("--port: expected a whole number from 0 to 65535")
+def review_at_a_port_that_is_none(place: Place) -> list[str | Path]:
+    return ["review", place.run, "--port", "99999"]
+
+
+@wrong("--database: expected a file, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+def review_another_kind_of_database(place: Place) -> list[str | Path]:
+    return ["review", place.run, "--database", "mysql://host/name"]
+
+
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if not path.is_dir())
 

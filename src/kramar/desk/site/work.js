@@ -13,6 +13,8 @@ const MOST = 12;
 const FEW = 6;
 // Milliseconds: nobody else gets the photos for ten minutes, unless they are asked for again.
 const RENEW = 3 * 60_000;
+// Where there are none, others may give some back, or a model may put new ones into the queue.
+const LOOK = 15_000;
 const LONGEST = 10_000;
 // Decisions of before that can be taken back after a reload.
 const BACK = 20;
@@ -220,6 +222,7 @@ async function persist(call) {
 }
 
 setInterval(() => state.asked && !state.second && fill(), RENEW);
+setInterval(() => state.asked && !photos.length && document.visibilityState === "visible" && fill(), LOOK);
 addEventListener("visibilitychange", () => document.visibilityState === "visible" && state.asked && fill());
 addEventListener("pagehide", () => state.asked && calls.release());
 addEventListener("pageshow", (event) => event.persisted && state.asked && fill());
