@@ -219,6 +219,7 @@ def test_what_somebody_else_decided_leaves(opens: Opens, database: Database) -> 
 def test_photos_go_to_others_when_the_page_is_left(opens: Opens, database: Database) -> None:
     page = begin(opens().page)
     assert findings.counts(database).leased == 12
+    expect(page.locator(".tile img")).to_have_count(12)
     page.goto("about:blank")
     until(lambda: findings.counts(database).leased == 0)
 

@@ -113,7 +113,7 @@ def _add_endpoints(app: FastAPI, table: Table) -> None:
     def claim(given: told.Claim, key: _Owner) -> told.Claimed:
         """Photos for a reviewer, the most useful first: those that they have already, and then others.
 
-        Nobody else gets them for ten minutes; to ask once more within that time keeps them.
+        Nobody else gets them for five minutes; to ask once more within that time keeps them.
         """
         return table.claim(_reviewer(given, key), given.most, second=given.second)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from kramar.desk.documents import Categories, Claimed, History, Live, Standing, Undone
 from kramar.desk.settings import DeskConfig
 from kramar.files import sha256
@@ -12,6 +14,9 @@ from kramar.reviewing.queue import Queue
 
 # Model files whose live precision is shown: the one that is there, and those that it came from.
 _SHOWN = 3
+# The page asks for its photos anew every minute and a half, and gives them back when it is left; what a browser does not
+# send then, as it may while pictures are on their way, others get as soon.
+_LEASE = timedelta(minutes=5)
 
 
 class Table:
@@ -20,7 +25,7 @@ class Table:
     def __init__(self, config: DeskConfig) -> None:
         """Open the queue. Raises InputError where there is none, MissingExtra and OutputError."""
         self.database = Database(config.database, make=False)
-        self.queue = Queue(self.database)
+        self.queue = Queue(self.database, _LEASE)
         self.learn, self._model = config.learn, config.model
 
     def close(self) -> None:

@@ -4,13 +4,17 @@ import * as calls from "./calls.js";
 import { Refused } from "./refused.js";
 
 const MOST = 80;
+// At once: a browser has six connections to a host, and decisions are not to wait for pictures.
+const TOGETHER = 4;
 const kept = new Map();
+const waiting = [];
+let fetching = 0;
 
 // The address of a photo's picture. Throws Refused.
 export function picture(item, large = false) {
   const name = `${item.sha256} ${large}`;
   if (!kept.has(name)) {
-    const found = calls.photo(item.id, large).then((blob) => URL.createObjectURL(blob));
+    const found = inTurn(() => calls.photo(item.id, large)).then((blob) => URL.createObjectURL(blob));
     kept.set(name, found);
     found.catch((refused) => refused instanceof Refused && refused.isPassing && kept.delete(name));
     for (const [old, address] of kept) {
@@ -20,4 +24,15 @@ export function picture(item, large = false) {
     }
   }
   return kept.get(name);
+}
+
+async function inTurn(work) {
+  if (fetching >= TOGETHER) await new Promise((resolve) => waiting.push(resolve));
+  fetching += 1;
+  try {
+    return await work();
+  } finally {
+    fetching -= 1;
+    waiting.shift()?.();
+  }
 }

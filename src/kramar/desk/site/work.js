@@ -11,8 +11,8 @@ import { Refused } from "./refused.js";
 // Photos at once; new ones are asked for when half of them are decided.
 const MOST = 12;
 const FEW = 6;
-// Milliseconds: nobody else gets the photos for ten minutes, unless they are asked for again.
-const RENEW = 3 * 60_000;
+// Milliseconds: nobody else gets the photos for five minutes, and longer when they are asked for again.
+const RENEW = 90_000;
 // Where there are none, others may give some back, or a model may put new ones into the queue.
 const LOOK = 15_000;
 const LONGEST = 10_000;
