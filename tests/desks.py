@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.testclient import TestClient
 
 from doubts import SOURCE, doubt
@@ -21,8 +18,8 @@ from kramar.desk.settings import DeskConfig
 from kramar.reviewing import adding
 from kramar.reviewing.database import Database
 from kramar.reviewing.records import DOUBTFUL, SPOT_CHECK, Doubt
-from kramar.serving.server import listening as server_socket
 from kramar.serving.server import uvicorn_config
+from served import behind_port
 
 KEYS = {"Olha": "olha's key", "Ivan": "ivan's key"}
 
@@ -86,17 +83,7 @@ def inside(config: DeskConfig) -> Iterator[Desk]:
 
 
 @contextmanager
-def listening(config: DeskConfig, port: int = 0) -> Iterator[str]:
-    """The desk behind a port of this machine, as long as the block lasts; then it ends as at SIGTERM."""
-    server = uvicorn.Server(uvicorn_config(create_app(config), 2))
-    with server_socket("127.0.0.1", port) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield "http://{}:{}/".format(*listener.getsockname())
-        finally:
-            server.should_exit = True
-            thread.join()
-            for name in ("kramar.serving", "uvicorn"):
-                logging.getLogger(name).handlers.clear()
-                logging.getLogger(name).propagate = True
+def listening(config: DeskConfig) -> Iterator[str]:
+    """The desk behind a port of this machine, as long as the block lasts; its address."""
+    with behind_port(uvicorn_config(create_app(config), 2)) as (host, port):
+        yield f"http://{host}:{port}/"

@@ -124,7 +124,14 @@ def inside(config: ServeConfig, **stand_ins: Any) -> Iterator[TestClient]:
 @contextmanager
 def listening(config: ServeConfig) -> Iterator[tuple[str, int]]:
     """The service behind a port of this machine, as long as the block lasts; then it ends as at SIGTERM."""
-    server = uvicorn.Server(server_config(config, create_app(config)))
+    with behind_port(server_config(config, create_app(config))) as address:
+        yield address
+
+
+@contextmanager
+def behind_port(settings: uvicorn.Config) -> Iterator[tuple[str, int]]:
+    """The same of any application."""
+    server = uvicorn.Server(settings)
     with server_socket("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

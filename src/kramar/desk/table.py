@@ -14,8 +14,8 @@ from kramar.reviewing.queue import Queue
 
 # Model files whose live precision is shown: the one that is there, and those that it came from.
 _SHOWN = 3
-# The page asks for its photos anew every minute and a half, and gives them back when it is left; what a browser does not
-# send then, as it may while pictures are on their way, others get as soon.
+# The page asks for its photos anew every minute and a half. It gives them back when it is left, but a browser may fail
+# to send that while pictures are on their way.
 _LEASE = timedelta(minutes=5)
 
 
