@@ -75,6 +75,13 @@ def test_another_reviewers_photo_is_refused(desk: Desk) -> None:
     assert kind(desk.tell("decisions", "Ben", item=item, kind="accept")) == (409, "taken")
 
 
+def test_a_decision_is_of_the_photo_that_was_seen(desk: Desk) -> None:
+    item = desk.claim()[0]
+    given = {"item": item["id"], "kind": "accept"}
+    assert kind(desk.tell("decisions", **given, sha256="0" * 64)) == (404, "missing")
+    assert desk.tell("decisions", **given, sha256=item["sha256"]).status_code == 200
+
+
 def test_second_opinions(desk: Desk) -> None:
     first, second = desk.claim("Ann", 2)
     for one in (first, second):

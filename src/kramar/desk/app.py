@@ -126,7 +126,7 @@ def _add_endpoints(app: FastAPI, table: Table) -> None:
     @app.post("/v1/decisions", responses=changes)
     def decide(given: told.Decision, key: _Owner) -> Decided:
         """Keep a decision; the answer comes when it is on disk. The same once more is the one that stands."""
-        return table.queue.decide(given.item, _reviewer(given, key), given.kind, given.label, second=given.second)
+        return table.decide(_reviewer(given, key), given)
 
     @app.post("/v1/undo", responses=changes)
     def undo(given: told.Undo, key: _Owner) -> told.Undone:

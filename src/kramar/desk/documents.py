@@ -33,11 +33,16 @@ class Claim(Asked):
 
 
 class Decision(Asked):
-    """What is decided of a photo; ``label`` is needed of a category."""
+    """What is decided of a photo; ``label`` is needed of a category.
+
+    ``sha256`` is that of the photo that was looked at: where it is given, nothing is decided of another one, which may
+    have got the item's number since.
+    """
 
     item: _Id
     kind: Literal["accept", "category", "unknown", "bad photo"]
     label: str = Field("", max_length=4096)
+    sha256: str = Field("", max_length=64)
     second: bool = False
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kramar.desk.documents import Categories, Claimed, History, Live, Standing, Undone
+from kramar.desk.documents import Categories, Claimed, Decision, History, Live, Standing, Undone
 from kramar.desk.settings import DeskConfig
+from kramar.errors import ReviewError
 from kramar.files import sha256
 from kramar.reviewing import findings, items
 from kramar.reviewing.database import Database
 from kramar.reviewing.live import live_precision
 from kramar.reviewing.queue import Queue
+from kramar.reviewing.records import Decided
 
 # Model files whose live precision is shown: the one that is there, and those that it came from.
 _SHOWN = 3
@@ -37,6 +39,14 @@ class Table:
         found = items.seconds(self.database, reviewer, most) if second else self.queue.claim(reviewer, most)
         counts, seconds = findings.counts(self.database), items.count_seconds(self.database, reviewer)
         return Claimed(items=found, counts=counts, seconds=seconds)
+
+    def decide(self, reviewer: str, given: Decision) -> Decided:
+        """Keep a decision. Raises ReviewError where it was of another photo."""
+        if given.sha256 and items.item(self.database, given.item).sha256 != given.sha256:
+            raise ReviewError(
+                "missing", f"item {given.item}: another photo has this number by now; ask for photos anew"
+            )
+        return self.queue.decide(given.item, reviewer, given.kind, given.label, second=given.second)
 
     def undo(self, reviewer: str, decision: int) -> Undone:
         """Take back a decision."""

@@ -21,7 +21,7 @@ async function change(address, given, options = {}) {
 
 export const desk = () => read("v1/desk");
 export const claim = (most, second) => change("v1/claims", { most, second });
-export const decide = (item, kind, label, second) => change("v1/decisions", { item, kind, label, second });
+export const decide = ({ id, sha256 }, kind, label, second) => change("v1/decisions", { item: id, sha256, kind, label, second });
 export const undo = (decision) => change("v1/undo", { decision });
 export const categories = () => read("v1/categories");
 export const addCategory = (label, category) => change("v1/categories", { label, category });

@@ -1,5 +1,6 @@
 // What the review has come to: how many, who, how far they agree, whether the promise is kept, and the history.
 
+import { notice } from "./announcing.js";
 import * as calls from "./calls.js";
 import { find, make } from "./elements.js";
 import { number, onChange as onLanguage, say, share, target } from "./language.js";
@@ -31,9 +32,14 @@ export async function open() {
 }
 
 async function more() {
-  const history = await calls.history(ROWS, before);
-  rows = [...rows, ...history.entries];
-  ({ before } = history);
+  try {
+    const history = await calls.history(ROWS, before);
+    rows = [...rows, ...history.entries];
+    ({ before } = history);
+  } catch (refused) {
+    if (!(refused instanceof Refused)) throw refused;
+    return notice(["plain", { text: refused.words }]);
+  }
   show();
   find("history-more")?.focus();
 }

@@ -50,12 +50,12 @@ export function goOn() {
 export async function begin(reviewer) {
   done.length = 0;
   photos.length = 0;
-  await inTurn(async () => {
+  await tells(inTurn(async () => {
     await persist(catalogue.load);
     const { entries } = await persist(() => calls.history(100));
     const own = entries.filter((one) => one.reviewer === reviewer && one.stands && one.kind !== "undo");
     done.push(...own.slice(0, BACK).reverse().map((one) => ({ id: one.id, item: one.item, from: one.predicted, kind: one.kind, label: one.label })));
-  });
+  }));
   return fill();
 }
 
@@ -84,21 +84,21 @@ export function choose(second) {
 
 // Ask for photos: those at hand once more, so that they stay here, and new ones.
 export function fill() {
-  return inTurn(async () => {
+  return tells(inTurn(async () => {
     const { second } = state;
     const free = photos.filter(isFree).length;
     const found = await persist(() => calls.claim(Math.max(MOST, free), second));
     if (second !== state.second) return;
     if (!found.items.every(catalogue.knows)) await persist(catalogue.load);
-    const known = new Map(photos.map((photo) => [photo.item.id, photo]));
-    const there = new Set(found.items.map((item) => item.id));
-    const left = second ? [] : photos.filter((photo) => isFree(photo) && !photo.second && !there.has(photo.item.id));
+    const there = new Set(found.items.map(name));
+    const left = second ? [] : photos.filter((photo) => isFree(photo) && !photo.second && !there.has(name(photo.item)));
     for (const photo of left) drop(photo);
     if (left.length && state.asked) notice(["lost", { n: left.length }]);
-    for (const item of found.items) if (!known.has(item.id)) photos.push({ item, second, decided: null });
+    const known = new Set(photos.map((photo) => name(photo.item)));
+    for (const item of found.items) if (!known.has(name(item))) photos.push({ item, second, decided: null });
     Object.assign(state, { counts: found.counts, seconds: found.seconds, asked: true });
     changed();
-  });
+  }));
 }
 
 // Keep what was decided of a photo; it leaves when the desk has said that it is kept.
@@ -119,7 +119,7 @@ export function decide(photo, kind, label = "") {
     } catch (refused) {
       if (!(refused instanceof Refused)) throw refused;
       photo.decided = null;
-      if (["decided", "taken", "undecided"].includes(refused.kind)) drop(photo);
+      if (["decided", "taken", "undecided", "missing"].includes(refused.kind)) drop(photo);
       notice(["plain", { text: `${photo.item.image}: ${refused.words}` }]);
     } finally {
       state.pending -= 1;
@@ -131,14 +131,14 @@ export function decide(photo, kind, label = "") {
 
 async function kept(photo) {
   const { item, second, decided } = photo;
-  const send = () => persist(() => calls.decide(item.id, decided.kind, decided.label, second));
+  const send = () => persist(() => calls.decide(item, decided.kind, decided.label, second));
   try {
     return await send();
   } catch (refused) {
     if (refused.kind !== "taken") throw refused;
     // Another tab of the same reviewer may have given it back: if nobody took it, it is asked for once more.
     const found = await persist(() => calls.claim(100, false));
-    if (!found.items.some((one) => one.id === item.id)) throw refused;
+    if (!found.items.some((one) => name(one) === name(item))) throw refused;
     return send();
   }
 }
@@ -182,8 +182,14 @@ export function words({ from, kind, label, model = { classes: [] } }) {
   return `${named(from)} → ${what[kind]()}`;
 }
 
+// What makes a photo the same: its number may be another's when a newer model was asked.
+function name({ id, sha256, model }) {
+  return `${id} ${sha256} ${model}`;
+}
+
 function drop(photo) {
-  photos.splice(photos.indexOf(photo), 1);
+  const at = photos.indexOf(photo);
+  if (at >= 0) photos.splice(at, 1);
 }
 
 // The counts as they are by now; the next answer says them anew.
@@ -194,6 +200,14 @@ function count(photo, by) {
   }
   state.counts.waiting -= by;
   state.counts.decided += by;
+}
+
+// Say why it could not be done.
+function tells(work) {
+  return work.catch((refused) => {
+    if (!(refused instanceof Refused)) throw refused;
+    notice(["plain", { text: refused.words }]);
+  });
 }
 
 function inTurn(work) {
