@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kramar.config import parse_duration, parse_share, parse_size, whole_number
-from kramar.errors import InputError, MissingExtra
+from kramar.errors import InputError
 from kramar.jobs.doubts import keep_days as days
 from kramar.jobs.doubts import refuse_without_queue
-from kramar.reviewing.records import NAME
+from kramar.jobs.placed import missing_part, queue_name
 from kramar.serving.settings import (
     DEFAULT_BODY_TIMEOUT,
     DEFAULT_DEADLINE,
@@ -86,9 +86,7 @@ def serve(
     try:
         from kramar.serving.server import run
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "kramar":
-            raise
-        raise MissingExtra("serve", "kramar serve") from None
+        raise missing_part(error, "kramar serve") from None
     if not queue:
         refuse_without_queue(database=database, spot_check=spot_check, keep_days=keep_days)
     config = ServeConfig(
@@ -121,4 +119,4 @@ def _review(model: Path, database: str | None, spot_check: str | float | None, k
             "the queued ones are kept in the review database, such as --keep-days 30, or leave --queue away"
         )
     share = 0.0 if spot_check is None else parse_share(spot_check, "--spot-check")
-    return ReviewConfig(database or str(model.parent / NAME), keep_days, share)
+    return ReviewConfig(queue_name(model, database), keep_days, share)
