@@ -20,7 +20,7 @@ from benchmarks.development import alike, development
 from benchmarks.harness import bar, embeddings, run, scratch
 from kramar.config import cache_folder
 from kramar.data.listing import PhotoFile, Row
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints, last_layer
 from kramar.jobs.seen import NAME as SEEN
 from kramar.jobs.seen import Seen
 from kramar.models.linear import Linear
@@ -111,7 +111,7 @@ class Review:
 
     def __init__(self, trained: Path, labels: dict[str, str], table: Path) -> None:
         self._model = Model(trained / "model.onnx")
-        seen = Seen.read(trained / SEEN, last_layer.body(self._model.path))
+        seen = Seen.read(trained / SEEN, fingerprints.body(self._model.path))
         assert seen is not None, "training leaves it"
         self._old, self._temperature = last_layer.read(self._model.path), self._model.card.temperature
         classes = self._model.classes

@@ -13,7 +13,7 @@ import pytest
 import kramar
 from drawn import Told
 from kramar import InputError, Run
-from kramar.exporting import last_layer, onnx_file
+from kramar.exporting import fingerprints, onnx_file
 from kramar.files import sha256
 from kramar.reviewing import adding, findings
 from kramar.reviewing.database import Database
@@ -67,7 +67,7 @@ def test_what_is_not_auto_is_asked_once(model: Path, new: Path) -> None:
         assert one.path.samefile(photo)
         assert one.sha256 == hashlib.sha256(photo.read_bytes()).hexdigest()
         assert findings.content(database, one.photo) is None
-        assert (one.model, one.body, one.predicted) == (sha256(model), last_layer.body(model), row.label)
+        assert (one.model, one.body, one.predicted) == (sha256(model), fingerprints.body(model), row.label)
         opened = kramar.load(model)
         (seen,) = opened.outputs(opened.pixels(photo)[None], ["embedding"])
         np.testing.assert_allclose(one.embedding, seen[0], rtol=2e-3, atol=2e-3)

@@ -16,7 +16,7 @@ from kramar.data.pixels import prepare
 from kramar.decisions import unknowns
 from kramar.decisions.unknowns import Familiar
 from kramar.errors import ModelFileError
-from kramar.exporting import last_layer, network_file, onnx_file, storage
+from kramar.exporting import fingerprints, last_layer, network_file, onnx_file, storage
 from kramar.models import networks
 from kramar.models.architectures import find
 from kramar.models.linear import Linear
@@ -75,8 +75,8 @@ def test_it_is_read_and_replaced(make: Callable[[Path, Path], None], made: Made,
     np.testing.assert_allclose(found[3], familiar(embeddings, chances.max(axis=1)), atol=1e-3)
     assert [one.name for one in onnx.load(target).graph.output] == [one.name for one in onnx.load(path).graph.output]
     assert last_layer.directions(target) == 9
-    assert last_layer.body(target) == last_layer.body(path)
-    assert last_layer.layer(target) != last_layer.layer(path)
+    assert fingerprints.body(target) == fingerprints.body(path)
+    assert fingerprints.layer(target) != fingerprints.layer(path)
     # Exactly what it stores, from its own embeddings.
     (again,) = last_layer.outputs_of(target, embeddings, ["logits"])
     np.testing.assert_array_equal(again, found[1])
@@ -95,7 +95,7 @@ def storage_of(path: Path, name: str) -> int | None:
 
 def test_decisions_do_not_change_what_names_a_layer(made: Made, tmp_path: Path) -> None:
     onnx_file.describe(made.path, made.card.model_copy(update={"temperature": 3.0}), tmp_path / "new.onnx")
-    for name in (last_layer.body, last_layer.layer):
+    for name in (fingerprints.body, fingerprints.layer):
         assert name(tmp_path / "new.onnx") == name(made.path)
     assert last_layer.directions(made.path) == 0
 
@@ -145,4 +145,4 @@ def test_several_layers_are_refused(tmp_path: Path, made: Made) -> None:
     with pytest.raises(ModelFileError, match="expected one layer on top of its embedding, found several"):
         last_layer.read(tmp_path / "deep.onnx")
     with pytest.raises(ModelFileError, match="gives no embedding, which reviews and learning need"):
-        last_layer.body(tiny(tmp_path / "tiny.onnx", None))
+        fingerprints.body(tiny(tmp_path / "tiny.onnx", None))

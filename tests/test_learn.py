@@ -20,7 +20,7 @@ from scipy.special import softmax
 import kramar
 from drawn import Told
 from kramar import FailedError, InputError, ModelFileError, Run, RunFolderError
-from kramar.exporting import last_layer, onnx_file, storage
+from kramar.exporting import fingerprints, last_layer, onnx_file, storage
 from kramar.files import sha256
 from kramar.jobs.seen import NAME as SEEN
 from kramar.jobs.seen import Seen
@@ -83,7 +83,7 @@ def accuracy(model: Path, photos: Path) -> float:
 
 def test_training_leaves_what_it_saw(trained: Run, shop: Path) -> None:
     model = kramar.load(trained.path / "model.onnx")
-    seen = Seen.read(trained.path / SEEN, last_layer.body(model.path))
+    seen = Seen.read(trained.path / SEEN, fingerprints.body(model.path))
     assert seen is not None
     split = trained.record.data.split
     assert [len(seen.entries[part]) for part in ("train", "val", "aside")] == [split["train"], split["val"], 0]
@@ -117,7 +117,7 @@ def test_it_learns_and_the_file_before_is_kept(run: Path, new: Path) -> None:
     assert after.card.decisions is not None
     assert not after.card.decisions.auto.guaranteed
     # What it sees is what it saw; what it says is one layer of that.
-    assert last_layer.body(model) == last_layer.body(run / "learnt" / "0001.onnx")
+    assert fingerprints.body(model) == fingerprints.body(run / "learnt" / "0001.onnx")
     images = np.stack([was.pixels(path) for path in sorted(new.rglob("*.jpg"))[:9]])
     ours, theirs = (one.outputs(images, ["embedding", "logits", "probabilities"]) for one in (after, was))
     np.testing.assert_array_equal(ours[0], theirs[0])
@@ -194,7 +194,7 @@ def test_small_files_learn_and_stay_small(run: Path, new: Path, make: Callable[[
     expected = softmax(last_layer.read(model)(embeddings) / done.temperature, axis=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     # What it saw is kept for the next time.
-    assert Seen.read(run / SEEN, last_layer.body(model)) is not None
+    assert Seen.read(run / SEEN, fingerprints.body(model)) is not None
 
 
 def test_a_reviewer_adds_a_category(run: Path, new: Path, tmp_path: Path) -> None:

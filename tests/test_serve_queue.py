@@ -28,7 +28,7 @@ from doubts import Clock
 from drawn import photo
 from kramar import InputError
 from kramar.errors import ModelFileError
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints
 from kramar.files import sha256
 from kramar.reviewing import choosing, findings
 from kramar.reviewing.database import Database
@@ -146,7 +146,7 @@ def test_what_is_not_auto_is_asked(model: Path, database_url: str, content: byte
             content_ = findings.content(database, one.photo)
             assert content_ in PHOTOS
             assert one.sha256 == hashlib.sha256(content_ or b"").hexdigest()
-            assert (one.model, one.body, one.path) == (sha256(model), last_layer.body(model), None)
+            assert (one.model, one.body, one.path) == (sha256(model), fingerprints.body(model), None)
             answered = kramar.load(model)
             (seen,) = answered.outputs(answered.pixels(content_ or b"")[None], ["embedding"])
             np.testing.assert_allclose(one.embedding, seen[0], rtol=2e-3)

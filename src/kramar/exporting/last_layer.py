@@ -5,7 +5,6 @@ What gives the embeddings stays bit for bit as it was, whatever its numbers are 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kramar.decisions.unknowns import Familiar
 from kramar.errors import ModelFileError
+from kramar.exporting.fingerprints import before, require_embedding
 from kramar.exporting.onnx_file import OUTPUTS, tell_unknown
 from kramar.files import replacing
 from kramar.models.linear import Linear
@@ -26,20 +26,6 @@ from kramar.runtime.session import Scores, inference
 # A layer is one where what it makes of twice an embedding is this near to twice what it makes of it.
 _NEAR = 1e-3
 _UNKNOWN = "unknown."
-
-
-def body(path: Path) -> str:
-    """What names the part of a model file that gives embeddings: the same where it gives the same ones (SHA-256)."""
-    graph = onnx.load(path).graph
-    _require(graph, path)
-    return _digest(graph, _before(graph, "embedding"))
-
-
-def layer(path: Path) -> str:
-    """What names the last layer of a model file, and the body below it: the same where logits are (SHA-256)."""
-    graph = onnx.load(path).graph
-    _require(graph, path)
-    return _digest(graph, _before(graph, "logits"))
 
 
 def read(path: Path) -> Linear:
@@ -120,40 +106,14 @@ def _extracted(path: Path, names: list[str]) -> bytes:
     from onnx.utils import Extractor
 
     model = onnx.load(path)
-    _require(model.graph, path)
+    require_embedding(model.graph, path)
     return bytes(Extractor(model).extract_model(["embedding"], names).SerializeToString())
-
-
-def _require(graph: Any, path: Path) -> None:
-    if "embedding" not in {output.name for output in graph.output}:
-        raise ModelFileError(f"{path}: gives no embedding, which reviews and learning need; train a model anew")
 
 
 def _layer(graph: Any) -> list[Any]:
     """The nodes that make logits of embeddings, and no other ones."""
-    below = {name for node in _before(graph, "embedding") for name in node.output}
-    return [node for node in _before(graph, "logits") if below.isdisjoint(node.output)]
-
-
-def _digest(graph: Any, nodes: list[Any]) -> str:
-    taken = {name for node in nodes for name in node.input}
-    digest = hashlib.sha256()
-    for part in (*nodes, *(one for one in graph.initializer if one.name in taken)):
-        digest.update(part.SerializeToString(deterministic=True))
-    return digest.hexdigest()
-
-
-def _before(graph: Any, name: str) -> list[Any]:
-    """The nodes that an output takes, in the graph's order."""
-    makers = {made: node for node in graph.node for made in node.output}
-    needed, open_ = {name}, [name]
-    while open_:
-        node = makers.get(open_.pop())
-        for taken in [] if node is None else node.input:
-            if taken not in needed:
-                needed.add(taken)
-                open_.append(taken)
-    return [node for node in graph.node if not needed.isdisjoint(node.output)]
+    below = {name for node in before(graph, "embedding") for name in node.output}
+    return [node for node in before(graph, "logits") if below.isdisjoint(node.output)]
 
 
 def _is_half(graph: Any, layer: list[Any]) -> bool:

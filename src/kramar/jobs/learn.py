@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from kramar.data.columns import parse_columns
 from kramar.errors import InputError, MissingExtra, RunFolderError
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints
 from kramar.files import output_error, replacing, sha256
 from kramar.jobs.learnings import Learning, Learnings
 from kramar.jobs.placed import check_there, missing_part, opened_queue, placed
@@ -87,15 +87,15 @@ def _learnt(
         raise missing_part(error, _COMMAND) from None
     began, before, learnings, opened = time.monotonic(), sha256(path), Learnings(path), Model(path)
     base = learnings.base(opened.card.corrections)
-    body = last_layer.body(path)
+    body = fingerprints.body(path)
     with opened_queue(path, database, _COMMAND) as queue:
         seen = _seen(opened, body, run, data, columns, listener)
         with _beside(path) as folder:
             file = folder / path.name
             learning = made(Task(opened, Model(base), body, queue, seen), file, listener)
-            after, layer = sha256(file), last_layer.layer(file)
+            after, layer = sha256(file), fingerprints.layer(file)
             # What else is in the file may have been fitted since, by photos that it had not seen.
-            if out is None and layer == last_layer.layer(path):
+            if out is None and layer == fingerprints.layer(path):
                 raise InputError(f"{path}: has learnt all that is decided in {queue.name} already")
             learning = learning.model_copy(
                 update={

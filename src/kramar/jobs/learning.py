@@ -15,7 +15,7 @@ from kramar.decisions.unknowns import Familiar
 from kramar.errors import DataError, ExportError, FailedError, InputError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import SMALLEST, Scored, score, wilson
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints, last_layer
 from kramar.exporting.onnx_file import TOLERANCE
 from kramar.jobs.corrected import Corrected, corrected
 from kramar.jobs.learnings import Learning
@@ -226,7 +226,7 @@ def _asked(decisions: Decisions) -> Asked:
 
 def _verify(target: Path, task: Task, candidate: _Candidate, familiar: Familiar | None, labels: list[str]) -> None:
     """Raise ExportError where the file at ``target`` does not say what was judged, or sees other than before."""
-    if last_layer.body(target) != task.body:
+    if fingerprints.body(target) != task.body:
         raise ExportError("the file that has learnt sees photos otherwise; it was not kept. Please report this")
     model = Model(target)
     names = ["probabilities", "logits", *(["unknown_score"] if familiar else [])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from kramar.errors import InputError
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
 from kramar.records import Estimate, Record
 
@@ -20,7 +20,7 @@ class Learning(Record):
 
     Attributes:
         model: the file that has learnt; ``before`` and ``after``, the SHA-256 of what it was and is.
-        layer: names what it has learnt (`exporting.last_layer.layer`), whatever decisions are fitted since.
+        layer: names what it has learnt (`exporting.fingerprints.layer`), whatever decisions are fitted since.
         base: the file in the folder whose last layer was trained, and learning starts from; ``kept``, the one that was
             replaced. Empty where another file was written instead.
         learnt: photos that it learnt from; ``changed``, those of them that show something else than it had said.
@@ -64,7 +64,7 @@ class Learnings:
 
     def last(self) -> Learning | None:
         """The one that made the file's last layer, if one did."""
-        layer = last_layer.layer(self._model)
+        layer = fingerprints.layer(self._model)
         found = [one for one in self._all() if one.layer == layer]
         return found[-1] if found else None
 

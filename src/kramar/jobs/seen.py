@@ -35,7 +35,7 @@ class Seen:
     """What was seen, by part.
 
     Attributes:
-        body: names what gave the embeddings (`exporting.last_layer.body`).
+        body: names what gave the embeddings (`exporting.fingerprints.body`).
         entries: the photos of ``train`` (some of them), ``val`` and ``aside``: hash, label and group each.
         embeddings: of the same, float32 ``[N, D]``.
         held: hashes of all photos that nothing may be learnt from, those of the test part among them.

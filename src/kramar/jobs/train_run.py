@@ -21,7 +21,7 @@ from kramar.decisions.unknowns import Familiar
 from kramar.errors import FailedError
 from kramar.evaluation.decided import decided
 from kramar.evaluation.metrics import Scored, score
-from kramar.exporting import last_layer, onnx_file
+from kramar.exporting import fingerprints, onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
 from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samples, seconds
@@ -210,7 +210,7 @@ class Training:
         train = self._saw["train"]
         saw = {part: self._saw.get(part, train[:0]) for part in ("train", "val", ASIDE)}
         if all(len(saw[part]) == len(material.parts[part]) for part in ("val", ASIDE)):
-            seen = Seen.of(last_layer.body(final), {**material.parts, "train": self._learnt}, saw)
+            seen = Seen.of(fingerprints.body(final), {**material.parts, "train": self._learnt}, saw)
             seen.write(self._run.path / SEEN)
 
     def _shown(self, train: list[Entry]) -> list[Entry]:

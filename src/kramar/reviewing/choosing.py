@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kramar.data.split import position
 from kramar.errors import InputError
-from kramar.exporting import last_layer
+from kramar.exporting import fingerprints
 from kramar.records import AUTO
 from kramar.reviewing.records import DOUBTFUL, SPOT_CHECK, Source
 from kramar.runtime.model import Model
@@ -24,7 +24,7 @@ def source(model: Model, sha256: str) -> Source:
         )
     return Source(
         sha256=sha256,
-        body=last_layer.body(model.path),
+        body=fingerprints.body(model.path),
         classes={one.label: one.category for one in model.card.classes},
         precision_target=decisions.precision_target,
     )
