@@ -104,9 +104,7 @@ class _Clients:
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         try:
-            reader, writer = (
-                self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._load.port)
-            )
+            reader, writer = self._used() or await asyncio.open_connection("127.0.0.1", self._load.port)
             writer.write(head.encode() + body)
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             named = dict(line.lower().split(": ", 1) for line in answer.split("\r\n")[1:-2])
@@ -123,6 +121,15 @@ class _Clients:
             writer.close()
         else:
             self._free.append((reader, writer))
+
+    def _used(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the service did not close while nobody used it."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def _form(self, number: int) -> bytes:
         head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="photos"; filename="photo.jpg"\r\n\r\n'.encode()

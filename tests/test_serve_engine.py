@@ -22,7 +22,8 @@ from kramar.data.pixels import Pixels
 from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
 from kramar.runtime.model import Answer, Model, PhotoLike
-from kramar.serving.engine import Engine
+from kramar.serving import settings
+from kramar.serving.engine import Asks, Engine
 from kramar.serving.metrics import Metrics
 from kramar.serving.settings import Limits, ServeConfig
 from kramar.serving.submitted import Submitted
@@ -87,9 +88,20 @@ def photos(*data: bytes) -> list[Submitted]:
     return [Submitted(str(number), one) for number, one in enumerate(data)]
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "cores", lambda: 1)
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch, one_core: None) -> None:
+    del one_core
+    monkeypatch.setattr(settings, "cores", lambda: 2)
+
+
 def test_batches_fill_while_the_model_is_busy(model: Held) -> None:
     async def test() -> None:
-        async with engine(ServeConfig(model.path), model) as made:
+        async with engine(ServeConfig(model.path, max_batch=8), model) as made:
             first = asyncio.create_task(made.answer(model, photos(PHOTOS[0])))
             await until(model.sees.is_set)
             others = [asyncio.create_task(made.answer(model, photos(one))) for one in PHOTOS[1:11]]
@@ -104,25 +116,40 @@ def test_batches_fill_while_the_model_is_busy(model: Held) -> None:
     run(test)
 
 
-def test_a_photo_alone_waits_for_no_other(model: Held) -> None:
-    model.may.set()
-
+@pytest.mark.usefixtures("two_cores")
+def test_each_core_has_photos_of_its_own(model: Held) -> None:
     async def test() -> None:
-        async with engine(ServeConfig(model.path, max_wait=3600), model) as made:
-            for _ in range(3):
-                await made.answer(model, photos(PHOTOS[0]))
-        assert model.batches == [1, 1, 1]
+        async with engine(ServeConfig(model.path), model) as made:
+            tasks = [asyncio.create_task(made.answer(model, photos(*PHOTOS[:2]))) for _ in range(3)]
+            # Nobody may be answered yet: two threads see photos at the same time, and no third one.
+            await until(lambda: len(model.batches) == 2 and sum(model.batches) + len(made._ready) == 6)
+            model.may.set()
+            await asyncio.gather(*tasks)
+        assert sum(model.batches) == 6
 
     run(test)
 
 
-def test_a_batch_waits_for_what_is_being_decoded(model: Held) -> None:
-    model.may.set()
+@pytest.mark.usefixtures("two_cores")
+def test_a_photo_alone_has_all_cores_and_is_not_joined(model: Held) -> None:
+    alone = Held(model.path)
+    asks = Asks(model.answers, alone.answers)
 
     async def test() -> None:
-        async with engine(ServeConfig(model.path, max_wait=3600), model) as made:
-            await made.answer(model, photos(*PHOTOS[:8]))
-        assert model.batches == [8]
+        async with engine(ServeConfig(model.path), model, alone) as made:
+            first = asyncio.create_task(made.answer(model, photos(PHOTOS[0]), asks))
+            await until(alone.sees.is_set)
+            second = asyncio.create_task(made.answer(model, photos(PHOTOS[1]), asks))
+            await until(lambda: len(made._ready) == 1)
+            assert not model.batches, "one more waits for all cores: it is answered sooner than by one of them"
+            third = asyncio.create_task(made.answer(model, photos(PHOTOS[2]), asks))
+            await until(model.sees.is_set)
+            alone.may.set()
+            model.may.set()
+            await asyncio.gather(first, second, third)
+            await made.answer(model, photos(PHOTOS[3]), asks)
+        assert alone.batches == [1, 1]
+        assert sum(model.batches) == 2
 
     run(test)
 
@@ -131,7 +158,7 @@ def test_each_batch_is_of_one_model(model: Held, tmp_path: Path) -> None:
     newer = Held(model_file(tmp_path / "newer.onnx", TREES))
 
     async def test() -> None:
-        async with engine(ServeConfig(model.path), model, newer) as made:
+        async with engine(ServeConfig(model.path, max_batch=8), model, newer) as made:
             tasks = [asyncio.create_task(made.answer(model, photos(PHOTOS[0])))]
             await until(model.sees.is_set)
             for number, one in enumerate((model, newer, newer, model)):

@@ -1,6 +1,7 @@
-"""Photos to predictions: decoded on several threads while the model sees others, in batches of what is ready.
+"""Photos to predictions: decoded on several threads while the model sees others.
 
-A photo that finds the model idle is seen at once; under load, batches fill by themselves while the model is busy.
+Where there are several, each core has photos of its own, in batches of what is ready: threads that compute one batch
+together wait for each other at every layer. A photo that is alone is computed by all cores together, which is sooner.
 """
 
 from __future__ import annotations
@@ -37,17 +38,28 @@ _JPEG_BYTES, _OTHER_BYTES, _HEAVY = 6, 20, 160_000_000
 
 # What a model says of images, uint8 ``[N, S, S, 3]``: its answers, or those with heat maps.
 Ask: TypeAlias = Callable[[Pixels], Iterable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What a model is asked of a batch that it sees beside others, on one core, and of one that it sees alone."""
+
+    beside: Ask
+    alone: Ask
+
+
 # Is shown each photo with its SHA-256, what is said of it and what the model saw; it must not wait for anything.
 Seen: TypeAlias = Callable[[Submitted, str, Prediction, Answer], None]
 
 
 @dataclass(slots=True)
 class _Request:
-    """The photos of one request, their predictions so far, the model that gives all of them, what it is asked, and who
-    is shown what it said."""
+    """The photos of one request, their predictions so far, the model that gives all of them, what it is asked beside
+    others and where it is alone, and who is shown what it said."""
 
     model: Model
     ask: Ask
+    alone: Ask
     seen: Seen | None
     photos: Sequence[Submitted]
     answered: asyncio.Future[list[Prediction | PhotoError]]
@@ -83,14 +95,20 @@ class Engine:
         self._is_closed = False
         self._seconds_each = 0.0
         self.waiting = 0
-        # A daemon, so that a second Ctrl-C ends the process although photos wait.
-        self._model_thread = threading.Thread(target=self._work, name="kramar-model", daemon=True)
-        self._model_thread.start()
+        self._idle = 0
+        self._has_all = False
+        # Daemons, so that a second Ctrl-C ends the process although photos wait.
+        self._lanes = [
+            threading.Thread(target=self._work, name=f"kramar-model-{number}", daemon=True)
+            for number in range(config.threads)
+        ]
+        for lane in self._lanes:
+            lane.start()
 
     @property
     def is_working(self) -> bool:
         """Whether photos are answered."""
-        return self._model_thread.is_alive() and not self._is_closed
+        return not self._is_closed and all(lane.is_alive() for lane in self._lanes)
 
     @contextmanager
     def places(self, photos: int) -> Iterator[None]:
@@ -109,20 +127,21 @@ class Engine:
         if not self.is_working:
             raise RequestError("unavailable", "the service is ending: ask again in a moment", retry_after=1)
         if self.waiting + photos > self._config.limits.waiting:
-            wait = max(1, math.ceil(self.waiting * self._seconds_each))
+            wait = max(1, math.ceil(self.waiting * self._seconds_each / len(self._lanes)))
             raise RequestError(
                 "queue_full", f"{self.waiting} photos are waiting: ask again in {wait} s", retry_after=wait
             )
 
     async def answer(
-        self, model: Model, photos: Sequence[Submitted], ask: Ask | None = None, seen: Seen | None = None
+        self, model: Model, photos: Sequence[Submitted], asks: Asks | None = None, seen: Seen | None = None
     ) -> list[Prediction | PhotoError]:
         """A prediction of ``model`` for each of ``photos``, or why there is none, in order.
 
-        ``ask`` is what the model is asked of a batch; by default its answers alone. ``seen`` is shown them. Where it
-        is cancelled, the work that is left is dropped.
+        ``asks`` is what the model is asked of a batch; by default nothing but its answers. ``seen`` is shown them.
+        Where it is cancelled, the work that is left is dropped.
         """
-        request = _Request(model, ask or model.answers, seen, photos, self._loop.create_future())
+        asks = asks or Asks(model.answers, model.answers)
+        request = _Request(model, asks.beside, asks.alone, seen, photos, self._loop.create_future())
         with self._changed:
             self._decoding += len(photos)
         for place in range(len(photos)):
@@ -136,7 +155,8 @@ class Engine:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._model_thread.join()
+        for lane in self._lanes:
+            lane.join()
 
     def _decode(self, request: _Request, place: int, *, alone: bool = False) -> None:
         """Make a photo ready; ``alone`` says that no other large one is being decoded."""
@@ -178,31 +198,43 @@ class Engine:
         return pixels * (_JPEG_BYTES if found.format == "JPEG" else _OTHER_BYTES) > _HEAVY
 
     def _work(self) -> None:
-        while (batch := self._next_batch()) or not self._is_closed:
-            if not batch:
-                continue  # nobody waits for them any more
+        while True:
+            batch, is_alone = self._next_batch()
+            if not batch and self._is_closed:
+                return
             try:
-                found = self._predict(batch)
+                found = self._predict(batch, is_alone=is_alone) if batch else []
             except Exception as error:
                 for one in batch:
                     self._loop.call_soon_threadsafe(_fail, one.request, error)
             else:
                 self._loop.call_soon_threadsafe(_deliver, found)
+            finally:
+                if is_alone:
+                    with self._changed:
+                        self._has_all = False
+                        self._changed.notify_all()
 
-    def _next_batch(self) -> list[_Ready]:
-        """What is ready, of one model that is asked one thing; it waits a little for what is being decoded."""
+    def _next_batch(self) -> tuple[list[_Ready], bool]:
+        """What is ready, of one model that is asked one thing, but for what other idle threads can take; and whether
+        it is one photo alone, for which all cores are taken. Of those, there is one at a time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._is_closed)
-            until = time.monotonic() + self._config.max_wait
-            while self._decoding and 0 < len(self._ready) < self._config.max_batch:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    break
-            return self._take()
+            self._idle += 1
+            self._changed.wait_for(lambda: self._is_closed or (self._ready and not (self._has_all and self._is_one)))
+            is_alone = self._is_one and not self._has_all
+            batch = self._take(min(self._config.max_batch, math.ceil(len(self._ready) / self._idle)))
+            self._idle -= 1
+            self._has_all |= is_alone
+            return batch, is_alone
 
-    def _take(self) -> list[_Ready]:
+    @property
+    def _is_one(self) -> bool:
+        """Whether one photo waits for the model, and no other will at once."""
+        return len(self._ready) == 1 and not self._decoding
+
+    def _take(self, most: int) -> list[_Ready]:
         batch: list[_Ready] = []
-        while self._ready and len(batch) < self._config.max_batch:
+        while self._ready and len(batch) < most:
             # Methods are equal where they are the same one of the same model.
             if batch and self._ready[0].request.ask != batch[0].request.ask:
                 break
@@ -211,9 +243,10 @@ class Engine:
                 batch.append(one)
         return batch
 
-    def _predict(self, batch: Sequence[_Ready]) -> list[tuple[_Request, int, Prediction]]:
+    def _predict(self, batch: Sequence[_Ready], *, is_alone: bool) -> list[tuple[_Request, int, Prediction]]:
         first, began = batch[0].request, time.monotonic()
-        answers = list(first.ask(np.stack([one.pixels for one in batch])))
+        ask = first.alone if is_alone else first.ask
+        answers = list(ask(np.stack([one.pixels for one in batch])))
         each = (time.monotonic() - began) / len(batch)
         self._seconds_each += _NEWEST * (each - self._seconds_each)
         self._metrics.batches.observe(len(batch))

@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 class Opened:
     """A model that answers: its heat maps if it has any, its file's SHA-256, and since when (seconds since 1970).
 
-    ``source`` is what the review queue knows it by; None where there is no queue, or its photos cannot be reviewed.
+    ``model`` computes on one core, so that several threads may ask it at the same time, and ``alone`` is the same on
+    all of them. ``source`` is what the review queue knows it by; None where there is no queue, or its photos cannot be
+    reviewed.
     """
 
     model: Model
+    alone: Model
     heat_maps: HeatMaps | None
     sha256: str
     since: float
@@ -49,7 +52,9 @@ class LiveModel:
     """
 
     def __init__(self, path: Path, threads: int, source: Callable[[Model, str], Source] | None = None) -> None:
-        """Open ``path`` on ``threads`` threads; ``source`` tells what the review queue knows a file by.
+        """Open ``path``, for one thread and for ``threads`` together.
+
+        ``source`` tells what the review queue knows a file by.
 
         Raises ModelFileError, and InputError where the file's photos cannot be reviewed.
         """
@@ -81,12 +86,14 @@ class LiveModel:
 
     def _open(self, *, must: bool = False) -> Opened:
         """The file; ``must`` its photos be fit for review, where there is a queue, or does it answer all the same."""
-        model = Model(self._path, self._threads)
-        heat_maps = HeatMaps(model) if model.has("feature_map") else None
+        model = Model(self._path, threads=1)
+        alone = Model(self._path, self._threads) if self._threads > 1 else model
+        heat_maps = HeatMaps(alone) if alone.has("feature_map") else None
         # The first run of a session takes longer: no request should wait for it. And heat maps read a part of the file
         # at their first run, when it may be another one's by then.
         photo = any_photo(model.card.resize.size)
-        model.answers(photo)
+        for one in (model, alone):
+            one.answers(photo)
         if heat_maps is not None:
             list(heat_maps.explained(photo))
         digest, source = sha256(self._path), None
@@ -97,7 +104,7 @@ class LiveModel:
                 if must:
                     raise
                 log.warning("photos of the new model file are not queued for review", extra={"problem": str(error)})
-        return Opened(model, heat_maps, digest, time(), source)
+        return Opened(model, alone, heat_maps, digest, time(), source)
 
     def _state(self) -> _State | None:
         try:

@@ -18,7 +18,7 @@ from kramar.errors import PhotoError, RequestError
 from kramar.records import Prediction
 from kramar.serving.bodies import Allowance, Bodies
 from kramar.serving.documents import ExplainedPrediction
-from kramar.serving.engine import Ask, Engine, Seen
+from kramar.serving.engine import Asks, Engine, Seen
 from kramar.serving.fetching import Connect, Fetcher, Resolve
 from kramar.serving.keys import Keys, Rates
 from kramar.serving.live_model import LiveModel, Opened
@@ -141,8 +141,8 @@ class Service:
                 seen = None
                 if self.inbox is not None and opened.source is not None:
                     seen = partial(self.inbox.see, opened.source)
-                ask = _asked(opened, explain=explain, embedded=seen is not None)
-                found = await self._answered(self.engine, opened, ask, seen, photos, allowance)
+                asks = _asked(opened, explain=explain, embedded=seen is not None)
+                found = await self._answered(self.engine, opened, asks, seen, photos, allowance)
         if len(found) == 1 and isinstance(found[0], PhotoError):
             self.metrics.photos.labels("error").inc()
             raise RequestError(found[0].kind, str(found[0]))
@@ -164,7 +164,7 @@ class Service:
         self,
         engine: Engine,
         opened: Opened,
-        ask: Ask,
+        asks: Asks,
         seen: Seen | None,
         photos: Sequence[Submitted],
         allowance: Allowance,
@@ -177,7 +177,7 @@ class Service:
                     photos = await asyncio.gather(
                         *(loop.run_in_executor(self._fetchers, self._fetched, photo, allowance) for photo in photos)
                     )
-                return await engine.answer(opened.model, photos, ask, seen)
+                return await engine.answer(opened.model, photos, asks, seen)
         except TimeoutError:
             raise RequestError(
                 "deadline", f"not answered within {seconds:g} seconds: send fewer photos at once, or ask again later"
@@ -193,17 +193,18 @@ class Service:
             return replace(photo, problem=error)
 
 
-def _asked(opened: Opened, *, explain: bool, embedded: bool) -> Ask:
+def _asked(opened: Opened, *, explain: bool, embedded: bool) -> Asks:
     """What the model is asked of photos. Raises RequestError where it has no heat maps and is asked for them.
 
     What it saw is made on the way to its answers: to be ``embedded`` costs a photo nothing but its copy.
     """
     if not explain:
-        return opened.model.embedded if embedded else opened.model.answers
+        both = opened.model, opened.alone
+        return Asks(*((one.embedded if embedded else one.answers) for one in both))
     if opened.heat_maps is None:
         raise RequestError(
             "no_heat_maps",
             "heat maps are unavailable: this model has more than one layer on top of its last feature map; "
             "ask without heat_map",
         )
-    return opened.heat_maps.explained
+    return Asks(opened.heat_maps.explained, opened.heat_maps.explained)

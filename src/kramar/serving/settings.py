@@ -18,7 +18,8 @@ DEFAULT_MAX_PIXELS = 50_000_000
 _LEAST_HELD = 256_000_000
 DEFAULT_MAX_PHOTOS = 32
 DEFAULT_MAX_WAITING = 64
-DEFAULT_MAX_BATCH = 8
+# On one core, two photos at once take a little less time each than one, and four take more (benchmarks/serve.py).
+DEFAULT_MAX_BATCH = 2
 DEFAULT_RATE = 200
 DEFAULT_DEADLINE = "10s"
 DEFAULT_BODY_TIMEOUT = "30s"
@@ -95,7 +96,6 @@ class ServeConfig:
         cors: the origins whose pages may ask, such as ``https://shop.example``.
         allow_urls: patterns of the URLs that are fetched (`serving.patterns`); none by default.
         max_batch: photos that the model sees at once, at most.
-        max_wait: seconds that a batch waits for photos that are being decoded; a photo alone never waits.
         poll: seconds between two looks at the model file.
         review: the review queue that takes what a person has to decide; by default there is none.
     """
@@ -108,7 +108,6 @@ class ServeConfig:
     cors: tuple[str, ...] = ()
     allow_urls: tuple[str, ...] = ()
     max_batch: int = DEFAULT_MAX_BATCH
-    max_wait: float = 0.002
     poll: float = 1.0
     review: ReviewConfig | None = None
     limits: Limits = field(default_factory=Limits)
