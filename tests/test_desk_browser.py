@@ -16,7 +16,7 @@ from kramar.desk.settings import DeskConfig
 from kramar.reviewing import findings
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
-from kramar.reviewing.records import ACCEPT, Entry
+from kramar.reviewing.records import ACCEPT, CATEGORY, Entry
 
 pytestmark = needs_chromium
 
@@ -241,6 +241,25 @@ def test_second_opinions(opens: Opens, database: Database) -> None:
         ["Ivan", name, "apple → fig"],
         ["Olha", name, "apple, accepted"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [(0, "since spot check 4, the precision is below"), (20, "since spot check 24, answers of apple are worse")],
+)
+def test_an_alarm_says_what_raised_it(chromium: Browser, tmp_path: Path, right: int, words: str) -> None:
+    config = put_queue(tmp_path / "run", right + 10, checks=range(right + 10))
+    opened = Database(config.database)
+    queue = Queue(opened)
+    for place, item in enumerate(queue.claim("Ivan", right + 10)):
+        queue.decide(item.id, "Ivan", *([ACCEPT] if place < right else [CATEGORY, "fig"]))
+    opened.close()
+    with listening(config) as address, opening(chromium, address) as opens:
+        page = opens().page
+        page.locator("#name").fill("Olha")
+        page.keyboard.press("Enter")
+        page.get_by_role("tab", name="How it stands").click()
+        expect(page.locator("#standing .problem")).to_contain_text(words)
 
 
 def test_a_photo_that_is_gone_says_where_it_was(opens: Opens, config: DeskConfig, database: Database) -> None:

@@ -253,8 +253,6 @@ def test_spot_checks_come_first_in_the_order_in_which_they_came(database: Databa
     adding.add(database, SOURCE, [doubt(1), doubt(2, 0.99, SPOT_CHECK), doubt(3), doubt(4, 0.95, SPOT_CHECK)], clock())
     queue = Queue(database, now=clock)
     assert [item.image for item in queue.claim("Ann", 3)][:2] == ["2.jpg", "4.jpg"]
-    # A reviewer is not told which they are.
-    assert not hasattr(queue.claim("Ann", 1)[0], "reason")
 
 
 def test_reviewers_at_once_decide_each_photo_once(database: Database, clock: Clock) -> None:

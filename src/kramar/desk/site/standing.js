@@ -77,11 +77,11 @@ function interval({ low, high, n }) {
 }
 
 function live(one) {
-  const { precision, alarm, since, wrong, waiting, left_out: leftOut } = one;
+  const { precision, alarm, since, category, wrong, waiting, left_out: leftOut } = one;
   const names = Object.entries(wrong).slice(0, 5).map(([label, n]) => `${leaf(label)} (${number(n)})`);
   return make("section", { class: alarm ? "live alarm" : "live" },
     make("h3", {}, say(one.current ? "liveTitle" : "liveOld", { sha: one.model.slice(0, 12) })),
-    alarm && make("p", { class: "problem" }, say("alarm", { since, target: target(one.target) })),
+    alarm && make("p", { class: "problem" }, say(category ? "alarmOf" : "alarm", { since, target: target(one.target), name: leaf(category) })),
     make("dl", { class: "facts" },
       fact(say("factLive"), precision ? share(precision.value) : "–", precision ? interval(precision) : say("noChecks")),
       fact(say("factPromise"), one.target == null ? "–" : target(one.target), alarm || !precision ? "" : say("noAlarm")),
