@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 from kramar.data.pixels import Pixels
 from kramar.runtime.heat import HeatMaps
 from kramar.runtime.model import Answer, Model
+from kramar.serving import settings
 from kramar.serving.documents import ExplainedPredictions
-from kramar.serving.engine import Engine
+from kramar.serving.engine import Asks, Engine
 from kramar.serving.metrics import Metrics
 from kramar.serving.settings import ServeConfig
 from kramar.serving.submitted import Submitted
@@ -100,7 +101,8 @@ def test_they_are_of_the_model_that_answers(tmp_path: Path) -> None:
         assert base64.b64decode(row["heat_map"]) == expected.heat_map
 
 
-def test_batches_are_asked_one_thing(model: Path) -> None:
+def test_batches_are_asked_one_thing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "cores", lambda: 1)
     opened = Model(model)
     maps, may, sees = HeatMaps(opened), threading.Event(), threading.Event()
     batches: list[tuple[str, int]] = []
@@ -116,15 +118,17 @@ def test_batches_are_asked_one_thing(model: Path) -> None:
         return maps.explained(images)
 
     async def test() -> None:
-        engine = Engine(ServeConfig(model), Metrics())
+        engine = Engine(ServeConfig(model, max_batch=8), Metrics())
         given = [Submitted("", photo) for photo in PHOTOS[:2]]
-        tasks = [asyncio.create_task(engine.answer(opened, given[:1], plain))]
-        await asyncio.to_thread(sees.wait)
-        for number, ask in enumerate((plain, explained, explained, plain)):
-            tasks.append(asyncio.create_task(engine.answer(opened, given, ask)))
-            while len(engine._ready) < 2 * number + 2:
-                await asyncio.sleep(0.001)
-        may.set()
+        tasks = [asyncio.create_task(engine.answer(opened, given[:1], Asks(plain, plain)))]
+        try:
+            await asyncio.to_thread(sees.wait)
+            for number, ask in enumerate((plain, explained, explained, plain)):
+                tasks.append(asyncio.create_task(engine.answer(opened, given, Asks(ask, ask))))
+                while len(engine._ready) < 2 * number + 2:
+                    await asyncio.sleep(0.001)
+        finally:
+            may.set()
         await asyncio.gather(*tasks)
         await asyncio.to_thread(engine.close)
 
