@@ -22,6 +22,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; th
 AXE = os.environ.get("KRAMAR_AXE", "")
 needs_axe = pytest.mark.skipif(not AXE, reason="needs axe-core's axe.min.js, named by KRAMAR_AXE")
 
+# Milliseconds in which what is expected comes, on a machine whose disk and cores other tests keep busy.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
+
 LIMITS = Limits(body=200_000)
 # Photos of all decisions: sure, a group only, to check, unknown.
 SOME = (2, 8, 0, 9)
@@ -87,7 +91,7 @@ def opening(browser: Browser, address: str) -> Iterator[Opens]:
         context = browser.new_context(**{"locale": "en-GB", "viewport": wide, "reduced_motion": "reduce"} | settings)
         watched = Watched(context, at)
         opened.append(watched)
-        watched.page.set_default_timeout(10_000)
+        watched.page.set_default_timeout(PATIENCE)
         watched.page.goto(at)
         return watched
 
