@@ -407,10 +407,17 @@ def test_two_workers_share_a_database(model: Path, url: str) -> None:
     assert found is not None, process.communicate()
     host, port = found[1], int(found[2])
     photos = [photo(seed) for seed in range(30)]
-    for data in (*photos, *photos[:10]):
-        with closing(http.client.HTTPConnection(host, port, timeout=30)) as client:
+
+    def classify(data: bytes) -> int:
+        with closing(http.client.HTTPConnection(host, port, timeout=20)) as client:
             client.request("POST", "/v1/classify", data, {"Content-Type": "image/png"})
-            assert client.getresponse().status == 200
+            return client.getresponse().status
+
+    for data in (*photos, *photos[:10]):
+        try:
+            assert classify(data) == 200
+        except TimeoutError:  # once seen, where other tests kept the machine busy: to ask once more doubles nothing
+            assert classify(data) == 200
     asked = choosing.source(kramar.load(model), sha256(model))
     expected = {
         digest
