@@ -32,6 +32,8 @@ _MARGIN = 5.0
 _M_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 8_000_000
 # Connections that the system keeps until a worker takes them.
 _WAITING = 2048
+# Seconds in which a worker says that it lives: uvicorn's own five kill one that starts on a busy machine.
+_SILENT = 60
 
 
 def run(config: ServeConfig, told: Callable[[str], None]) -> None:
@@ -116,6 +118,8 @@ def uvicorn_config(app: FastAPI | Callable[[], FastAPI], patience: int, workers:
         proxy_headers=False,
         workers=workers,
         timeout_graceful_shutdown=patience,
+        # A worker that says nothing for so long is killed, with the requests that it took: not one that is only busy.
+        timeout_worker_healthcheck=_SILENT,
     )
 
 
