@@ -31,10 +31,9 @@ _FRESH, _WAITED, _PATIENCE = 5.0, 0.5, 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was read: of which model, and when (monotonic seconds)."""
+    """What was read, and of which model."""
 
     model: str
-    at: float
     waiting: int
     live: LivePrecision
 
@@ -56,6 +55,7 @@ class LiveFigures:
         is_stale = self._last is None or self._last.model != model or time.monotonic() - self._tried >= _FRESH
         if is_stale and (self._reading is None or self._reading.done()):
             self._reading = asyncio.create_task(asyncio.to_thread(self._read, model))
+            self._reading.add_done_callback(_ended)
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_WAITED)
         registry = CollectorRegistry()
@@ -68,18 +68,22 @@ class LiveFigures:
             self._database.close()
 
     def _read(self, model: str) -> None:
+        is_up = False
         try:
             if self._database is None:
                 self._database = Database(self._config.database, patience=_PATIENCE)
             waiting, live = findings.waiting(self._database), live_precision(self._database, model)
-            self._last, self._is_up = _Read(model, time.monotonic(), waiting, live), True
+            self._last, is_up = _Read(model, waiting, live), True
         except (InputError, OutputError):  # `inbox` says why
-            self._is_up = False
             self.close()
-        except Exception:
-            log.exception("the review database's figures cannot be told")
-            self._is_up = False
-        self._tried = time.monotonic()
+        finally:
+            self._is_up, self._tried = is_up, time.monotonic()
+
+
+def _ended(reading: asyncio.Task[None]) -> None:
+    """Tell a bug, which keeps no other figure from being told."""
+    if not reading.cancelled() and (error := reading.exception()) is not None:
+        log.error("the review database's figures cannot be told", exc_info=error)
 
 
 class _Figures(Collector):
