@@ -4,44 +4,22 @@ from __future__ import annotations
 
 import argparse
 import csv
-import functools
 import io
 import json
+import runpy
 import shutil
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import kramar
-from benchmarks.harness import TABLE, bar, scratch
+from benchmarks.harness import PROJECT, TABLE, bar, scratch
 from benchmarks.services import ours
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Of labels and decisions together.
 AGREEMENT = 0.99
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Nothing on standard error."""
-
-
-@contextmanager
-def hosting(folder: Path) -> Iterator[str]:
-    """The address of ``folder`` on a static host, as long as the block lasts."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def of_the_service(model: Path, photos: list[Path], folder: Path) -> list[dict[str, Any]]:
@@ -102,6 +80,8 @@ def main(count: int = 200, model: Path | None = None, package: Path | None = Non
         f"{done.bytes / 1e6:.1f} MB in {len(done.files)} files, of a model file of {model.stat().st_size / 1e6:.1f} MB"
     )
     expected = of_the_service(model, photos, folder)
+    # The host of the tests of the page.
+    hosting = runpy.run_path(str(PROJECT / "tests" / "static_host.py"))["hosting"]
     with hosting(folder / "web") as address:
         found, seconds = of_the_page(address, photos)
     same, farthest = 0, 0.0
