@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import socket
 import sys
 import threading
@@ -179,8 +180,9 @@ def sent(port: int, one: Hostile) -> tuple[int, dict[str, Any]]:
             while b"\r\n\r\n" not in answer and (more := client.recv(65536)):
                 answer += more
             head, _, body = answer.partition(b"\r\n\r\n")
+            # What has no length ends with the connection.
             length = next(
-                (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
+                (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), math.inf
             )
             while len(body) < length and (more := client.recv(65536)):
                 body += more
@@ -197,17 +199,13 @@ def sent(port: int, one: Hostile) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def canary() -> Iterator[Callable[[], int]]:
-    """How often somebody connected to port 80 of this machine, where refused URLs would lead, or to a free one."""
+    """How often somebody connected to port 80 of this machine, where refused URLs would lead."""
     connected = 0
     listeners = []
-    for host, port in (("127.0.0.1", 80), ("::1", 80)):
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listeners.append(socket.create_server((host, port), family=family))
-        except OSError as error:
-            print(
-                f"      nobody listens on {host} port {port} ({error.strerror}): what is reached there is not counted"
-            )
+    # The addresses of this machine that are among those that are refused; to 0.0.0.0 and :: leads the first of each.
+    for host in ("127.0.0.1", "127.8.9.10", "::1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listeners.append(socket.create_server((host, 80), family=family))
 
     def accept(listener: socket.socket) -> None:
         nonlocal connected

@@ -111,6 +111,8 @@ def test_base64_that_is_none_is_a_row(client: TestClient) -> None:
         (b"{}", "application/json", 400, "JSON, photos: Field required"),
         (b'{"photos": []}', "application/json", 400, "JSON, photos"),
         (b'{"photos": [{}]}', "application/json", 400, "expected one of 'data' and 'url'"),
+        (b'{"photos": [{"data": "AAAA", "url": null}]}', "application/json", 400, "photos.0.url"),
+        (b'{"photos": [{"data": null}]}', "application/json", 400, "photos.0.data"),
         (b'{"photos": [{"data": "", "url": ""}]}', "application/json", 400, "expected one of 'data' and 'url'"),
         (b'{"photos": [{"data": 7}]}', "application/json", 400, "JSON, photos.0.data"),
         (b'{"photos": [{"date": ""}]}', "application/json", 400, "JSON, photos.0.date"),

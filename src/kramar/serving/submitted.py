@@ -33,10 +33,8 @@ class PhotoDocument(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field("", max_length=4096, description="A name, which its prediction has too.")
-    data: str | None = Field(
-        None, description="The encoded file in Base64.", json_schema_extra={"contentEncoding": "base64"}
-    )
-    url: str | None = Field(None, max_length=4096, description="Where it is; only where the service allows URLs.")
+    data: str = Field("", description="The encoded file in Base64.", json_schema_extra={"contentEncoding": "base64"})
+    url: str = Field("", max_length=4096, description="Where it is; only where the service allows URLs.")
 
 
 class PhotosDocument(BaseModel):
@@ -94,15 +92,16 @@ def _of_json(body: bytes, most: int, *, urls: bool) -> list[Submitted]:
 
 
 def _of_document(photo: PhotoDocument, place: int, *, urls: bool) -> Submitted:
-    if (photo.data is None) == (photo.url is None):
+    is_url = "url" in photo.model_fields_set
+    if is_url == ("data" in photo.model_fields_set):
         raise RequestError("malformed", f"JSON, photos.{place}: expected one of 'data' and 'url'")
-    if photo.url is not None:
+    if is_url:
         if not urls:
             raise RequestError(
                 "malformed", f"JSON, photos.{place}: this service fetches no URLs (--allow-urls): send the photo itself"
             )
         return Submitted(photo.image or photo.url, url=photo.url)
     try:
-        return Submitted(photo.image, base64.b64decode(photo.data or "", validate=True))
+        return Submitted(photo.image, base64.b64decode(photo.data, validate=True))
     except (binascii.Error, ValueError):
         return Submitted(photo.image, problem=PhotoError("unreadable", "not Base64"))
