@@ -176,6 +176,20 @@ def test_a_slow_head_is_cut_off(model: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert classified(address) == 200
 
 
+def test_who_sends_no_http_is_heard_out_and_told(address: Address) -> None:
+    """Cut off at once, with what was not read, the answer would be lost on its way."""
+    for sent in (b"GET / HTTP/1.1\r\nX: " + bytes(b"x" * 65536) * 16, b"\xff" * 500_000):
+        with open_to(address) as client:
+            client.sendall(sent[:100_000])
+            time.sleep(0.1)
+            client.sendall(sent[100_000:])
+            client.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\nInvalid HTTP request received.")
+    assert classified(address) == 200
+
+
 def test_a_client_that_goes_on_after_its_answer_is_cut_off(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_LINGER", 0.05)
     with listening(ServeConfig(model, limits=LIMITS)) as address, open_to(address) as client:

@@ -23,7 +23,7 @@ class Connection(H11Protocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._limit: asyncio.TimerHandle | None = None
-        self._is_ending = False
+        self._is_ending = self._is_deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -34,6 +34,24 @@ class Connection(H11Protocol):
         """See asyncio.Protocol."""
         self._close_after(None)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if not self._is_deaf:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """See H11Protocol."""
+        self._is_deaf = True
+        said = msg.encode("ascii")
+        headers = [
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", str(len(said))),
+            ("connection", "close"),
+        ]
+        events = (h11.Response(status_code=400, headers=headers), h11.Data(data=said), h11.EndOfMessage())
+        self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
+        self._close_after(_LINGER)
 
     def handle_events(self) -> None:
         """See H11Protocol."""
