@@ -23,6 +23,11 @@ from kramar.errors import ExportError, MissingExtra
 _LARGE = 1024
 # Whole numbers on each side of zero that a weight of eight bits, or of four, takes.
 _LEVELS, FEW_LEVELS = 127, 7
+# An int8 copy may stand for its source when its labels agree on this share of at most so many photos.
+AGREEMENT, COMPARED = 0.98, 1200
+# Photos that activations' ranges are measured on; and so many of the first convolutions stay as they are, until enough
+# labels are kept.
+CALIBRATED, EXACT = 128, (0, 8, 20)
 # A number is a whole one within this: float32 rounds.
 _WHOLE = 1e-3
 

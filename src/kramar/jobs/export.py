@@ -12,13 +12,14 @@ from kramar.data.pixels import Pixels
 from kramar.errors import DataError, InputError, PhotoError
 from kramar.exporting import exported, formats
 from kramar.exporting.exported import Comparison, Source
+from kramar.exporting.storage import COMPARED
 from kramar.jobs.classify import Listing
 from kramar.progress import Progress, Silent
 from kramar.records import Record
 from kramar.runtime.model import Model
 
-# As many photos as training compares copies on; noise shows a wrong conversion in far fewer.
-COMPARED, DRAWN = 1200, 32
+# Pictures of noise: a wrong conversion shows in far fewer than photos.
+DRAWN = 32
 
 
 class Export(Record):

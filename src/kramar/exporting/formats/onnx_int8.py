@@ -11,12 +11,10 @@ from kramar.data.pixels import Pixels
 from kramar.errors import ExportError, InputError
 from kramar.exporting import on_logits, onnx_file, storage
 from kramar.exporting.exported import Format, Said, Source, compared
+from kramar.exporting.storage import AGREEMENT, CALIBRATED, EXACT
 from kramar.records import ModelCard
 from kramar.runtime.model import Model
 
-# The rule by which training keeps such files, too: labels agree on so many photos; so many photos measure activations'
-# ranges; so many of the first convolutions stay as they are, until enough labels are kept.
-_AGREEMENT, _CALIBRATED, _EXACT = 0.98, 128, (0, 8, 20)
 _FILE = "model.onnx"
 
 
@@ -27,8 +25,8 @@ def _write(source: Source, folder: Path) -> ModelCard:
             f"{source.model.path}: expected weights stored as float32, found {card.storage}; "
             "export a float32 file, such as models/tail.onnx in its run"
         )
-    spread = range(0, len(source.photos), max(1, len(source.photos) // _CALIBRATED))
-    photos = [source.photos[place] for place in spread][:_CALIBRATED]
+    spread = range(0, len(source.photos), max(1, len(source.photos) // CALIBRATED))
+    photos = [source.photos[place] for place in spread][:CALIBRATED]
     target, card, best = folder / _FILE, _of_the_copy(card), 0.0
     with tempfile.TemporaryDirectory() as place:
         network = Path(place) / "network.onnx"
@@ -40,11 +38,11 @@ def _write(source: Source, folder: Path) -> ModelCard:
             found = compared(source, _opened(folder))
             agreement = 1 - found.label_differences / found.photos
             source.progress.say(f"{how}: its labels agree on {agreement:.1%} of {found.photos:,} photos")
-            if agreement >= _AGREEMENT:
+            if agreement >= AGREEMENT:
                 return card
             best = max(best, agreement)
     raise ExportError(
-        f"{source.model.path}: no int8 copy gives its labels on {_AGREEMENT:.0%} of {len(source.photos):,} photos, the "
+        f"{source.model.path}: no int8 copy gives its labels on {AGREEMENT:.0%} of {len(source.photos):,} photos, the "
         f"best on {best:.1%}; none was kept. Give more photos, such as the model will see, or let kramar train make a "
         "smaller file (--max-size)"
     )
@@ -52,7 +50,7 @@ def _write(source: Source, folder: Path) -> ModelCard:
 
 def _ways(photos: Sequence[Pixels]) -> Iterator[tuple[str, Callable[[Path, Path], None]]]:
     """How copies are made, those first that are preferred."""
-    for exact in _EXACT:
+    for exact in EXACT:
         left = f", the first {exact} convolutions float32" if exact else ""
         yield f"int8{left}", partial(storage.int8_onnxruntime, photos=photos, exact=exact)
     yield "int8 weights, float32 arithmetic", storage.int8_weights
@@ -72,5 +70,5 @@ def _opened(folder: Path) -> Said:
 
 
 FORMAT = Format(
-    "onnx-int8", "a model file in int8, a quarter of the bytes", _write, _opened, agreement=_AGREEMENT, measures=True
+    "onnx-int8", "a model file in int8, a quarter of the bytes", _write, _opened, agreement=AGREEMENT, measures=True
 )

@@ -16,6 +16,7 @@ from kramar.errors import ExportError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
+from kramar.exporting.storage import AGREEMENT, CALIBRATED, COMPARED, EXACT
 from kramar.files import replacing
 from kramar.models import architectures, backbones, squares
 from kramar.models.backbones import BACKBONES
@@ -29,12 +30,11 @@ from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, 
 from kramar.training.ladder import best
 from kramar.training.rungs.whole import RECIPE
 
-# A copy may stand for its source when its labels agree on this share of photos, and validation shows no larger loss.
-AGREEMENT, MOST_LOST = 0.98, 0.005
-# Photos that both are compared on: all validation photos, and training photos up to so many in all.
-COMPARED = 1200
-# Training photos that activations' ranges are measured on, and those that fewer channels are fitted to.
-CALIBRATED, NARROWED_ON = 128, 256
+# A copy may stand for its source when enough labels agree, and validation shows no larger loss than this. Both are
+# compared on all validation photos, and on training photos up to COMPARED in all.
+MOST_LOST = 0.005
+# Training photos that fewer channels are fitted to.
+NARROWED_ON = 256
 # What scales and their nodes add to the bytes of int8 weights: 1.04 times in EfficientNet-Lite0.
 _SCALES = 1.05
 # Faster arithmetic is preferred to exact weights only where it is faster by so much.
@@ -49,8 +49,6 @@ _CONTROLLED_SECONDS = 240.0
 _NARROWING_SECONDS, _NARROWING_LOOKS, _PYTORCH, _WIDTH = 15.0, 8, 1.2, 1800
 # How, the storage, and what makes a file of another.
 Way = tuple[str, str, Callable[[Path, Path], None]]
-# Accuracy control: so many of the first convolutions stay as they are, until enough labels are kept.
-EXACT = (0, 8, 20)
 
 
 @dataclass(frozen=True, slots=True)
