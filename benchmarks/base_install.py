@@ -1,4 +1,4 @@
-"""Bar 6: what the base install weighs, and how fast it starts."""
+"""What the base install weighs, and how fast it starts."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ SWEEP_BUDGET = "100m"
 # Passes of a lesson from scratch on Grocery: half of the recipe's, so that 34 of them take an hour and a half.
 SCRATCH_EPOCHS = "15"
 PART, SIDE = 10_000, 32
+SWEEPS = ("grocery-weights", "grocery-scratch", "cifar10")
 
 
 def cifar10(folder: Path) -> Path:
@@ -72,7 +73,9 @@ def percent(metrics: dict[str, dict[str, float]]) -> str:
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Each sweep that is asked for."""
-    wanted = arguments or ["grocery-weights", "grocery-scratch", "cifar10"]
+    if others := set(arguments) - set(SWEEPS):
+        sys.exit(f"expected some of {', '.join(SWEEPS)}, found {', '.join(sorted(others))}")
+    wanted = arguments or SWEEPS
     os.environ["KRAMAR_WEIGHTS"] = str(WEIGHTS)
     folder = scratch("distillation")
     cache = folder / "cache"

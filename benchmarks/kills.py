@@ -1,4 +1,4 @@
-"""Bar 4: kill -9 at five random moments, each followed by the same command."""
+"""Kill -9 at five random moments, each followed by the same command."""
 
 from __future__ import annotations
 

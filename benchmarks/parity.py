@@ -1,4 +1,4 @@
-"""Bar 5: the exported file against the evaluated scores on all test photos, also by the script in the docs."""
+"""The exported file against the evaluated scores on all test photos, also by the script in the docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Bar 9: the exported page in Chromium beside the service, on the same photos: labels, decisions, photos/s."""
+"""``python -m benchmarks.web_export [--model FILE] [--photos N] [--package FILE]``: the exported page in Chromium
+beside the service, on the same photos: labels, decisions, photos/s."""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ def main(count: int = 200, model: Path | None = None, package: Path | None = Non
 
 
 if __name__ == "__main__":
-    asked = argparse.ArgumentParser(description=__doc__)
+    asked = argparse.ArgumentParser(prog="python -m benchmarks.web_export", description=__doc__)
     asked.add_argument("--photos", type=int, default=200)
     asked.add_argument("--model", type=Path)
     asked.add_argument("--package", type=Path, help="onnxruntime-web's tarball, instead of fetching it from npm")

@@ -22,7 +22,9 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier export of this format.")],
     photos: Annotated[
         str | None,
-        typer.Option(metavar="PHOTOS", help="Photos to compare labels on: a folder or a table [default: noise]."),
+        typer.Option(
+            metavar="PHOTOS", help="Photos to compare labels on: a folder or a table [default: noise, but for int8]."
+        ),
     ] = None,
     package: Annotated[
         Path | None,

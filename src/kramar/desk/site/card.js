@@ -7,9 +7,10 @@ import { leaf, nameOf, pathOf } from "./naming.js";
 import { picture } from "./pictures.js";
 import * as work from "./work.js";
 
-const RUNNERS = 5;
+// The queue has the five best labels, and the first of them is the suggestion.
+const RUNNERS = 4;
 
-// The labels that the keys 1 to 5 pick.
+// The labels that the keys 1 to 4 pick.
 export function runners({ top, label }) {
   return top.filter((one) => one.label !== label).slice(0, RUNNERS);
 }

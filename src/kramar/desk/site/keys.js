@@ -10,7 +10,7 @@ import * as work from "./work.js";
 const LISTED = [
   [["←", "→", "↑", "↓"], "keyArrows"],
   [["Enter", "Space", "A"], "keyAccept"],
-  [["1", "…", "5"], "keyRunner"],
+  [["1", "…", "4"], "keyRunner"],
   [["C", "/"], "keyOther"],
   [["U"], "keyUnknown"],
   [["B"], "keyBad"],
@@ -36,7 +36,7 @@ function named(event) {
   const key = event.key.toLowerCase();
   if (/^[a-z0-9/?]$|^.{2,}$|^ $/.test(key)) return key;
   if (event.code === "Slash") return event.shiftKey ? "?" : "/";
-  if (!event.shiftKey && /^Digit[1-5]$/.test(event.code)) return event.code.at(-1);
+  if (!event.shiftKey && /^Digit[1-4]$/.test(event.code)) return event.code.at(-1);
   return /^Key[A-Z]$/.test(event.code) ? event.code.at(-1).toLowerCase() : key;
 }
 
