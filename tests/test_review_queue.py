@@ -18,6 +18,7 @@ from sqlalchemy import text
 from doubts import CLASSES, SOURCE, Clock, doubt
 from kramar.errors import InputError, MissingExtra, OutputError, ReviewError
 from kramar.reviewing import adding, findings
+from kramar.reviewing import database as database_module
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
 from kramar.reviewing.records import ACCEPT, BAD_PHOTO, CATEGORY, SPOT_CHECK, UNKNOWN_THING, Source
@@ -147,6 +148,9 @@ def test_a_category_is_one_that_is_known(queue: Queue) -> None:
     assert queue.add_category("guava", "Fruit/guava", "Bob").reviewer == "Ann"
     assert findings.categories(queue.database) == [added]
     assert queue.decide(item.id, "Ann", CATEGORY, "guava").label == "guava"
+    # PostgreSQL has no place for the character 0.
+    assert queue.add_category("a\0b", "c\0d", "Eve\0").label == "a\\0b"
+    assert queue.decide(queue.claim("Bob\0", 1)[0].id, "Bob\0", CATEGORY, "a\0b").reviewer == "Bob\\0"
     with pytest.raises(InputError, match="the model has it already"):
         queue.add_category("kiwi", "Fruit/kiwi", "Ann")
     with pytest.raises(InputError, match="Ann added it as 'Fruit/guava'"):
@@ -339,6 +343,29 @@ def test_a_server_that_is_not_there_is_told(postgres: str) -> None:
     with pytest.raises(OutputError, match="the review database says no") as told:
         Database(postgres.replace("kramar@", "shop:secret@").rpartition(":")[0] + ":1/review")
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "patience", "limits"),
+    [
+        ("postgresql://shop@127.0.0.1/review", 0.5, {"timeout": 0.5}),
+        ("postgresql+psycopg://shop@127.0.0.1/review", 0.5, {"connect_timeout": 1}),
+        ("postgresql+psycopg://shop@127.0.0.1/review", None, {}),
+    ],
+)
+def test_each_driver_is_told_how_long_to_wait(
+    monkeypatch: pytest.MonkeyPatch, given: str, patience: float | None, limits: dict[str, float]
+) -> None:
+    found = {}
+
+    def made(_url: object, **options: object) -> None:
+        found.update(options)
+        raise ModuleNotFoundError
+
+    monkeypatch.setattr(database_module, "create_engine", made)
+    with pytest.raises(MissingExtra):
+        Database(given, **({} if patience is None else {"patience": patience}))
+    assert found["connect_args"] == limits
 
 
 def test_another_programs_file_is_no_database(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ _JPEG: dict[int | str, dict[str, Any]] = {
 # An item's number stands for another photo when a newer model is asked of it: a browser asks whether it is the same.
 _KEPT = {"Cache-Control": "private, no-cache", "Cross-Origin-Resource-Policy": "same-origin"}
 _POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_BIGGEST = 2**63 - 1
 
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
 _Key = Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
@@ -57,10 +56,10 @@ def _owner(request: Request, bearer: _Bearer, key: _Key) -> str:
 
 
 _Owner = Annotated[str, Depends(_owner)]
-_Item = Annotated[int, Path(ge=1, le=_BIGGEST)]
+_Item = Annotated[int, Path(ge=1, le=told.BIGGEST)]
 _Large = Annotated[bool, Query(description=f"{LARGE} pixels wide or high at most, instead of {TILE}.")]
 _Most = Annotated[int, Query(ge=1, le=told.MOST)]
-_Before = Annotated[int | None, Query(ge=1, le=_BIGGEST, description="The row before which to begin.")]
+_Before = Annotated[int | None, Query(ge=1, le=told.BIGGEST, description="The row before which to begin.")]
 
 
 def create_app(config: DeskConfig) -> FastAPI:

@@ -11,7 +11,9 @@ from kramar.reviewing.live import LivePrecision
 from kramar.reviewing.records import Counts, Decided, Entry, Item, Known, NewCategory, Reviewed
 
 MOST = 100
-_Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+# What PostgreSQL's integers hold: a larger number is none of an item or decision.
+BIGGEST = 2**31 - 1
+_Id = Annotated[int, Field(ge=1, le=BIGGEST)]
 
 
 class Asked(BaseModel):

@@ -10,8 +10,7 @@ import numpy as np
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from kramar.records import writable
-from kramar.reviewing.database import Database
+from kramar.reviewing.database import Database, storable
 from kramar.reviewing.records import Doubt, Source
 from kramar.reviewing.tables import DecisionRow, ItemRow, LeaseRow, ModelRow, PhotoRow
 
@@ -60,8 +59,7 @@ def _photo(session: Session, doubt: Doubt, until: datetime | None) -> PhotoRow:
     """The photo's row, with the newest name, place and content."""
     row = session.scalar(select(PhotoRow).where(PhotoRow.sha256 == doubt.sha256).with_for_update())
     row = row or PhotoRow(sha256=doubt.sha256, name="", place=b"")
-    # PostgreSQL has no place for the character 0, which a name that came over HTTP may have.
-    row.name = writable(doubt.prediction.image).replace("\0", "\\0")
+    row.name = storable(doubt.prediction.image)
     if doubt.path is not None:
         row.place = os.fsencode(doubt.path)
     if until is not None and doubt.content is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
@@ -18,9 +19,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from kramar.errors import InputError, MissingExtra, OutputError
+from kramar.records import writable
 
 # Seconds that a writer waits for another one.
 _PATIENCE = 30
+# Not SQLAlchemy's own choice for PostgreSQL: this one needs no library of its.
+_DRIVER = "postgresql+pg8000"
 # What writers of a PostgreSQL database that come one at a time agree on: any number, always the same.
 _TURN = 0x6B72616D
 
@@ -68,7 +72,11 @@ class Database:
 
     def _limits(self) -> dict[str, float]:
         """A server is waited for as long as it takes, unless less patience was asked for: then for each answer."""
-        return {} if self._patience == _PATIENCE else {"timeout": self._patience}
+        if self._patience == _PATIENCE:
+            return {}
+        # Other drivers are PostgreSQL's own library underneath, which takes whole seconds, and only to connect.
+        ours = self._url.drivername == _DRIVER
+        return {"timeout": self._patience} if ours else {"connect_timeout": math.ceil(self._patience)}
 
     @contextlib.contextmanager
     def writing(self, *, in_turn: bool = False) -> Iterator[Session]:
@@ -111,6 +119,11 @@ def shown(given: str) -> str:
     return make_url(given).render_as_string()
 
 
+def storable(text: str) -> str:
+    """A text as every database takes it: PostgreSQL has no place for the character 0, which JSON may bring."""
+    return writable(text).replace("\0", "\\0")
+
+
 def _said(error: BaseException | None) -> str:
     """What a driver's error says, in one line; pg8000's carry the server's answer field by field, M the message."""
     told = error.args[0] if error is not None and error.args else error
@@ -126,8 +139,7 @@ def _url(given: str) -> URL:
     except (ArgumentError, NoSuchModuleError):
         backend = ""
     if backend == "postgresql" and "+" not in url.drivername:
-        # Not SQLAlchemy's own choice: this one needs no library of PostgreSQL's.
-        return url.set(drivername="postgresql+pg8000")
+        return url.set(drivername=_DRIVER)
     if backend not in ("postgresql", "sqlite") or (backend == "sqlite" and url.database in (None, "", ":memory:")):
         found = given.partition("@")[2] or given  # without a password
         raise InputError(

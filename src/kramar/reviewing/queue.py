@@ -11,9 +11,8 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from kramar.errors import InputError, ReviewError
-from kramar.records import writable
 from kramar.reviewing import ordering
-from kramar.reviewing.database import Database
+from kramar.reviewing.database import Database, storable
 from kramar.reviewing.items import items
 from kramar.reviewing.records import (
     ACCEPT,
@@ -212,6 +211,7 @@ def _label(session: Session, row: ItemRow, kind: str, label: str) -> str:
         return row.label
     if kind != CATEGORY:
         return ""
+    label = storable(label)
     added = select(CategoryRow.label).where(CategoryRow.label == label)
     if label not in _classes(session, row.model) and session.scalar(added) is None:
         raise ReviewError("missing", f"category {label!r}: neither the model nor a reviewer has it; add it first")
@@ -226,7 +226,7 @@ def _classes(session: Session, model: str | None = None) -> set[str]:
 
 def _named(name: str, what: str = "reviewer") -> str:
     """A name as it is kept. Raises InputError where it is none."""
-    kept = writable(" ".join(name.split()))
+    kept = storable(" ".join(name.split()))
     if not kept or len(kept) > 200:
         raise InputError(f"{what}: expected a name of at most 200 characters, found {name[:40]!r}")
     return kept

@@ -60,6 +60,8 @@ class PhotoRow(Table):
     """
 
     __tablename__ = "photos"
+    # With each photo that comes, those are looked for whose days are over.
+    __table_args__ = (Index("photos_keep_until", "keep_until"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
