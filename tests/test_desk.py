@@ -20,7 +20,7 @@ from kramar.desk.settings import DeskConfig
 from kramar.errors import InputError
 from kramar.reviewing import adding
 from kramar.reviewing.database import Database
-from kramar.reviewing.records import Doubt
+from kramar.reviewing.records import SPOT_CHECK, Doubt
 
 OPENLY = {"Host": "127.0.0.1:8000"}
 
@@ -119,6 +119,19 @@ def test_how_it_stands(desk: Desk, config: DeskConfig) -> None:
     assert (found["agreement"], found["learn"]) == (None, "kramar learn run")
     (live,) = found["live"]
     assert (live["precision"]["value"], live["waiting"], live["alarm"], live["current"]) == (1.0, 1, False, False)
+
+
+def test_the_model_that_is_there_is_shown_however_old_it_is(desk: Desk, config: DeskConfig) -> None:
+    config.model.write_bytes(b"the first model")
+    first = replace(SOURCE, sha256=hashlib.sha256(b"the first model").hexdigest())
+    database = Database(config.database)
+    for age, source in enumerate([replace(SOURCE, sha256=letter * 64) for letter in "bcd"] + [first]):
+        found = doubt(100 + age, reason=SPOT_CHECK)
+        adding.add(database, source, [found], datetime(2026, 1, 20 - age, tzinfo=UTC))
+    database.close()
+    live = desk.get("/v1/standing").json()["live"]
+    assert [one["model"] for one in live] == [first.sha256, SOURCE.sha256, "b" * 64]
+    assert [one["current"] for one in live] == [True, False, False]
 
 
 def test_the_history_goes_on_where_it_ended(desk: Desk) -> None:
@@ -258,7 +271,7 @@ def test_what_a_form_could_send_is_no_decision(desk: Desk, content_type: str) ->
         ("claims", {"reviewer": "x" * 1001}, 400),
         ("decisions", {"item": 1, "kind": "undo"}, 400),
         ("decisions", {"item": "one", "kind": "accept"}, 400),
-        ("decisions", {"item": 2**63, "kind": "accept"}, 400),
+        ("decisions", {"item": 2**31, "kind": "accept"}, 400),
         ("decisions", {"item": 99, "kind": "accept"}, 404),
         ("decisions", {"kind": "accept"}, 400),
         ("undo", {"decision": 1}, 404),

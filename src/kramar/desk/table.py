@@ -75,7 +75,9 @@ class Table:
 
     def _live(self) -> list[Live]:
         current = self._current()
-        names = [one.model for one in findings.models(self.database)][:_SHOWN]
+        # The newest first; the file that is there is an older one after an undo.
+        models = sorted((one.model for one in findings.models(self.database)), key=lambda one: one != current)
+        names = models[:_SHOWN]
         found = [live_precision(self.database, name) for name in names]
         return [
             Live(**dict(one), current=one.model == current)
