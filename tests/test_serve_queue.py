@@ -30,7 +30,7 @@ from kramar import InputError
 from kramar.errors import ModelFileError
 from kramar.exporting import fingerprints
 from kramar.files import sha256
-from kramar.reviewing import choosing, findings
+from kramar.reviewing import adding, choosing, findings
 from kramar.reviewing.database import Database
 from kramar.reviewing.live import live_precision
 from kramar.reviewing.queue import Queue
@@ -276,6 +276,22 @@ def test_a_photo_that_cannot_be_written_keeps_no_other_from_it(model: Path, url:
     until(lambda: 'kramar_review_photos_total{result="queued"} 5.0' in metrics.text().decode())
     made.close()
     assert 'kramar_review_photos_total{result="dropped"} 1.0' in metrics.text().decode()
+
+
+def test_a_bug_in_forgetting_costs_no_photo(
+    model: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_database: Database, _now: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(adding, "forget", broken)
+    with inside(ServeConfig(model, review=review(url))) as client:
+        until(lambda: "a bug in writing photos" in caplog.text)
+        monkeypatch.undo()
+        ask(client, *PHOTOS)
+        until(lambda: reviewed(client, "queued") == 10)
+        assert reviewed(client, "dropped") == 0
+    assert caplog.text.count("a bug in writing photos") == 1
 
 
 def test_what_is_left_is_written_when_it_ends(model: Path, url: str) -> None:

@@ -48,7 +48,7 @@ class _Kept:
 
 def check(config: ReviewConfig) -> None:
     """Make the database, or bring it to the newest form. Raises InputError, MissingExtra and OutputError."""
-    Database(config.database).close()
+    Database(config.database, patience=_PATIENCE).close()
 
 
 class Inbox:
@@ -81,12 +81,13 @@ class Inbox:
         size = len(photo.data) + embedding.nbytes + _BESIDE
         kept = _Kept(source, Doubt(sha256, said, embedding, reason, content=photo.data), size)
         with self._changed:
-            if self._is_closing or self._bytes + size > self._config.held:
-                self._drop(1, f"{self._bytes:,} bytes wait for the review database, and no more are kept")
-                return
-            self._kept.append(kept)
-            self._bytes += size
-            self._changed.notify()
+            has_room = not self._is_closing and self._bytes + size <= self._config.held
+            if has_room:
+                self._kept.append(kept)
+                self._bytes += size
+                self._changed.notify()
+        if not has_room:
+            self._drop(1, f"{self._bytes:,} bytes wait for the review database, and no more are kept")
 
     def close(self) -> None:
         """Write what is left, as long as that may take."""
@@ -96,9 +97,10 @@ class Inbox:
         self._thread.join(self._config.last)
         with self._changed:
             self._is_over = True
-            if self._thread.is_alive() and self._kept:
-                self._is_full = False
-                self._drop(len(self._kept), "the service ended before the review database took them")
+            left = len(self._kept) if self._thread.is_alive() else 0
+            self._is_full &= not left
+        if left:
+            self._drop(left, "the service ended before the review database took them")
 
     def _work(self) -> None:
         forgets = time.monotonic()
@@ -111,16 +113,15 @@ class Inbox:
             try:
                 database = self._opened()
                 if time.monotonic() >= forgets:
-                    adding.forget(database, self._now())
                     forgets = time.monotonic() + self._config.forget
+                    adding.forget(database, self._now())
                 self._write(database, batch)
             except (OutputError, InputError) as error:
                 self._failed(batch, error)
             except Exception:  # a bug, which would come again with the same photos
-                log.exception("photos for review are dropped")
+                log.exception("a bug in writing photos for review")
                 self._remove(batch)
-                with self._changed:
-                    self._drop(len(batch), "they cannot be written")
+                self._drop(len(batch), "they cannot be written")
         if self._database is not None:
             self._database.close()
 
@@ -152,9 +153,10 @@ class Inbox:
         with self._changed:
             # A full one that is emptied photo by photo would be told of with each.
             is_full = self._is_full and 2 * self._bytes > self._config.held
-            if self._is_failing or self._is_full != is_full:
-                log.info("photos for review are written again")
+            is_better = self._is_failing or self._is_full != is_full
             self._is_failing, self._is_full = False, is_full
+        if is_better:
+            log.info("photos for review are written again")
 
     def _remove(self, batch: list[_Kept]) -> None:
         with self._changed:
@@ -175,7 +177,9 @@ class Inbox:
             self._changed.wait_for(lambda: self._is_over or (self._is_closing and wait != _SOON), wait)
 
     def _drop(self, photos: int, why: str) -> None:
+        """Count photos that are not kept, and tell it unless it was told. Nobody who is answered waits for the log."""
         self._counted.labels("dropped").inc(photos)
-        if not self._is_full:
+        with self._changed:
+            is_told, self._is_full = self._is_full, True
+        if not is_told:
             log.error("photos are not queued for review", extra={"problem": why})
-        self._is_full = True
