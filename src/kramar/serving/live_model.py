@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class Opened:
     """A model that answers: its heat maps if it has any, its file's SHA-256, and since when (seconds since 1970).
 
-    ``model`` computes on one core, so that several threads may ask it at the same time, and ``alone`` is the same on
-    all of them. ``source`` is what the review queue knows it by; None where there is no queue, or its photos cannot be
-    reviewed.
+    ``model`` and its heat maps compute on one core, so that several threads may ask them at the same time, and
+    ``alone`` is the same model on all of them. ``source`` is what the review queue knows it by; None where there is no
+    queue, or its photos cannot be reviewed.
     """
 
     model: Model
@@ -88,7 +88,7 @@ class LiveModel:
         """The file; ``must`` its photos be fit for review, where there is a queue, or does it answer all the same."""
         model = Model(self._path, threads=1)
         alone = Model(self._path, self._threads) if self._threads > 1 else model
-        heat_maps = HeatMaps(alone) if alone.has("feature_map") else None
+        heat_maps = HeatMaps(model) if alone.has("feature_map") else None
         # The first run of a session takes longer: no request should wait for it. And heat maps read a part of the file
         # at their first run, when it may be another one's by then.
         photo = any_photo(model.card.resize.size)
