@@ -14,7 +14,7 @@ from kramar.models.architectures import find
 from kramar.models.networks import Network, Top
 from kramar.progress import Silent
 from kramar.records import Epoch
-from kramar.training import loop, losses
+from kramar.training import loop, losses, memory
 from kramar.training.augment import POLICIES
 from kramar.training.photos import PhotoBatches, Shuffled
 from kramar.training.recipe import Recipe
@@ -124,6 +124,48 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path) -> N
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in weights(best).items())
 
 
+@pytest.mark.parametrize("kind", ["classes", "taught"])
+def test_a_batch_in_parts_is_the_same_step(kind: str) -> None:
+    seen: list[int] = []
+
+    class Few(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            seen.append(len(inputs))
+            return super().forward(inputs)
+
+    class One:
+        def __len__(self) -> int:
+            return 1
+
+        def epoch(self, number: int) -> list[tuple[Tensor, losses.Target]]:
+            drawn = torch.Generator().manual_seed(number)
+            truth = torch.arange(10) % 3
+            told = losses.Taught(truth, torch.randn(10, 3, generator=drawn)) if kind == "taught" else truth
+            return [(torch.randn(10, 4, generator=drawn), told)]
+
+    recipe = Recipe(epochs=3, optimiser="sgd", learning_rate=0.5)
+    criterion = losses.thesis(2.0, 0.3) if kind == "taught" else None
+    found = []
+    for at_once in (None, 4):
+        torch.manual_seed(0)
+        model = Few(4, 3)
+        epochs = loop.fit(
+            model,
+            One(),
+            loop.unjudged,
+            recipe,
+            seed=0,
+            loss=losses.of(recipe, criterion),
+            accelerator=Accelerator(cpu=True),
+            progress=Silent(),
+            at_once=at_once,
+        )
+        found.append((model.weight.detach().clone(), [one.train_loss for one in epochs]))
+    assert seen == [10] * 3 + [4, 3, 3] * 3
+    torch.testing.assert_close(found[1][0], found[0][0])
+    assert found[1][1] == pytest.approx(found[0][1])
+
+
 def test_patience_ends_training() -> None:
     _, epochs = trained(Recipe(epochs=9, batch=8, patience=2), judged=[1.0, 2.0, 3.0, 0.5])
     assert len(epochs) == 3
@@ -223,3 +265,8 @@ def test_every_policy_keeps_size_and_type(policy: str, strength: float) -> None:
     photo = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
     changed = POLICIES[policy](ARCHITECTURE.resize, strength)(photo)
     assert (changed.shape, changed.dtype) == ((3, 16, 16), torch.uint8)
+
+
+def test_what_a_model_keeps_of_photos_is_counted_without_its_weights() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert memory.kept(model, torch.zeros(5, 4)) == 4 * 5 * (4 + 8)

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from kramar.progress import Progress
 from kramar.records import Epoch
 from kramar.training.checkpoint import Checkpoint
-from kramar.training.losses import Loss, Target
+from kramar.training.losses import Loss, Target, Taught
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
 
@@ -61,6 +61,7 @@ def fit(
     progress: Progress,
     checkpoint: Path | None = None,
     body: Sequence[nn.Module] = (),
+    at_once: int | None = None,
     after_epoch: Callable[[Sequence[Epoch]], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Epoch]:
@@ -79,6 +80,9 @@ def fit(
             goes on from it ends with the weights of one that was not killed.
         body: the stages of ``model`` that came with weights, the lowest first: the last learns at
             ``recipe.body_rate`` of the rate, each other at ``recipe.stage_rate`` of the one above it.
+        at_once: photos that go through ``model`` together at most. A larger batch goes in equal parts, whose gradients
+            add up to the same step where photos do not depend on each other: mixtures are of one part, and batch
+            normalisation that learns sees one part.
         after_epoch: called after each epoch with all epochs; what it raises ends the training.
         stopped: asked after each step; once it says so, the epoch ends there, is judged, and is the last.
 
@@ -105,15 +109,16 @@ def fit(
             running.train()
             sums = torch.zeros(2, device=accelerator.device)
             for inputs, target in batches.epoch(number):
-                with accelerator.autocast():
-                    value = loss(running, inputs, target)
-                accelerator.backward(value)
+                for some, told in _parts(inputs, target, at_once):
+                    with accelerator.autocast():
+                        value = loss(running, some, told) * (len(some) / len(inputs))
+                    accelerator.backward(value)
+                    sums += torch.stack([value.detach() * len(inputs), sums.new_tensor(len(some))])
                 stepping.step()
                 schedule.step()
                 stepping.zero_grad()
                 if average is not None:
                     average.update_parameters(model)
-                sums += torch.stack([value.detach() * len(inputs), sums.new_tensor(len(inputs))])
                 advance(1)
                 if stopped():
                     break
@@ -135,6 +140,14 @@ def fit(
             after_epoch(state.epochs)
         state.load_best()
     return state.epochs
+
+
+def _parts(inputs: Tensor, target: Target, at_once: int | None) -> Iterator[tuple[Tensor, Target]]:
+    """A batch in equal parts of at most so many photos."""
+    count = 1 if at_once is None else math.ceil(len(inputs) / at_once)
+    for places in torch.arange(len(inputs)).tensor_split(count):
+        part = slice(int(places[0]), int(places[-1]) + 1)
+        yield inputs[part], target[part] if isinstance(target, Tensor) else Taught(*(one[part] for one in target))
 
 
 @contextmanager

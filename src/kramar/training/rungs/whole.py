@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
-from kramar.training import backbone_network, heads, loop, losses
+from kramar.training import backbone_network, heads, loop, losses, memory
 from kramar.training.augment import POLICIES
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
@@ -48,6 +49,8 @@ LABELS = 0.1
 # The first part of the epochs sees smaller photos, which cost half (Howard et al. 2018; Tan and Le 2021, section 4).
 SMALLER, SMALLER_PART = 0.75, 0.4
 _FIXED_SECONDS = 8.0
+# Bytes that the layers keep of a batch's photos at most on a CPU; a step's peak is about twice as much.
+_KEPT = 10**9
 
 
 class WholeRung:
@@ -152,6 +155,7 @@ class WholeLearner:
             progress=ground.progress,
             checkpoint=checkpoint,
             body=list(body.stages),
+            at_once=self._at_once(network, rule.size),
             stopped=ground.stopped,
         )
         go_back(network, before, PARTWAY)
@@ -197,9 +201,19 @@ class WholeLearner:
     def _rate(self, network: Network, size: int, loss: Loss) -> float:
         """Photos a second of its steps at this size."""
         device = self._accelerator.device
-        images = torch.zeros(RECIPE.batch, size, size, 3, dtype=torch.uint8, device=device)
-        target = torch.arange(RECIPE.batch, device=device) % self._ground.classes
+        at_once = self._at_once(network, size)
+        images = torch.zeros(at_once, size, size, 3, dtype=torch.uint8, device=device)
+        target = torch.arange(at_once, device=device) % self._ground.classes
         return speed(network, images, target, loss)
+
+    def _at_once(self, network: Network, size: int) -> int:
+        """Photos of this size that go through all layers together."""
+        device = self._accelerator.device
+        if device.type != "cpu":
+            return RECIPE.batch
+        each = memory.kept(network, torch.zeros(1, size, size, 3, dtype=torch.uint8))
+        parts = math.ceil(RECIPE.batch * each / _KEPT)
+        return math.ceil(RECIPE.batch / parts)
 
 
 def at(pixels: Tensor, size: int) -> Tensor:
