@@ -67,7 +67,7 @@ def _check_origin(request: Request) -> None:
     if site is not None:
         is_own = site in ("same-origin", "none")
     else:
-        is_own = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+        is_own = origin is None or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
     if not is_own:
         raise RequestError("elsewhere", "only the desk's own page may do this, and programs that are no page")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
