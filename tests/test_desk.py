@@ -294,11 +294,17 @@ def test_what_is_no_json_or_too_much_of_it_is_refused(desk: Desk) -> None:
     assert kind(desk.get("/v1/history?most=x")) == (400, "malformed")
 
 
-def test_a_database_that_says_no_is_asked_again(desk: Desk, config: DeskConfig) -> None:
+def test_a_database_that_says_no_is_asked_again(
+    desk: Desk, config: DeskConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     database = Database(config.database)
     with database.writing() as session:
         session.connection().exec_driver_sql("ALTER TABLE leases RENAME TO elsewhere")
     database.close()
+    caplog.set_level("INFO", "kramar.serving")
     answer = desk.tell("claims")
     assert kind(answer) == (503, "unavailable")
     assert answer.headers["retry-after"] == "2"
+    (logged,) = caplog.records
+    assert (logged.levelname, logged.problem) == ("ERROR", "unavailable")  # type: ignore[attr-defined]
+    assert "no such table: leases" in logged.error  # type: ignore[attr-defined]

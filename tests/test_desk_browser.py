@@ -203,6 +203,26 @@ def test_a_decision_whose_answer_is_lost_is_kept_once(opens: Opens, database: Da
     watched.errors.clear()
 
 
+def test_a_database_that_says_no_is_told_from_a_desk_that_is_away(opens: Opens, database: Database) -> None:
+    page = begin(opens().page)
+
+    def rename(table: str, name: str) -> None:
+        with database.writing() as session:
+            session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+    rename("leases", "elsewhere")
+    name = at_hand(page)
+    page.keyboard.press("1")
+    expect(page.locator("#notice")).to_have_text(
+        "The database does not answer. What you decided is sent as soon as it does; leave this page open."
+    )
+    expect(page.locator("#trace.pending")).to_be_visible()
+    rename("elsewhere", "leases")
+    expect(page.locator("#trace.pending")).to_have_count(0)
+    expect(page.locator("#notice")).to_be_empty()
+    assert said(database) == {name: ("category", "fig")}
+
+
 def test_what_somebody_else_decided_leaves(opens: Opens, database: Database) -> None:
     page = begin(opens().page)
     name, others = at_hand(page), Queue(database)

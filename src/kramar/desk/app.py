@@ -180,7 +180,11 @@ def _reviewer(given: told.Asked, key: str) -> str:
 
 async def _refused(request: Request, error: Exception) -> Response:
     kind, said, headers = _words(request, error)
-    request.scope["state"]["told"]["problem"] = kind
+    logged = request.scope["state"]["told"]
+    logged["problem"] = kind
+    if kind == "unavailable":
+        # Who decides cannot mend the database: whoever runs the desk is told why.
+        logged["error"] = said
     return answer(kind, said, headers)
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Observed:
     """An ASGI application, watched.
 
-    What it puts into ``scope["state"]["told"]`` is logged with the request.
+    What it puts into ``scope["state"]["told"]`` is logged with the request, as an error where it has an ``error``.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics | None, paths: frozenset[str]) -> None:
@@ -56,7 +56,8 @@ class Observed:
                 self._metrics.requests.labels(path, method, str(status)).inc()
                 self._metrics.seconds.labels(path).observe(seconds)
             client = scope.get("client")
-            log.info(
+            log.log(
+                logging.ERROR if "error" in told else logging.INFO,
                 "request",
                 extra={
                     "request": request_id,

@@ -20,7 +20,8 @@ export const STRINGS = {
     nameUse: "Begin",
     nameChange: "Somebody else",
     unreachable: "The desk cannot be reached. Trying again…",
-    away: "The desk does not answer. What you decided is sent as soon as it does; leave this page open.",
+    away: "The desk does not answer.",
+    sentLater: "What you decided is sent as soon as it does; leave this page open.",
     lost: { one: "{n} photo went to somebody else meanwhile.", other: "{n} photos went to somebody else meanwhile." },
 
     views: "Views",
@@ -150,7 +151,8 @@ export const STRINGS = {
     nameUse: "Почати",
     nameChange: "Хтось інший",
     unreachable: "Стіл недоступний. Пробуємо ще раз…",
-    away: "Стіл не відповідає. Ваші рішення надійдуть, щойно він відповість; не закривайте сторінку.",
+    away: "Стіл не відповідає.",
+    sentLater: "Ваші рішення надійдуть, щойно буде відповідь; не закривайте сторінку.",
     lost: { one: "{n} фото тим часом узяв хтось інший.", few: "{n} фото тим часом узяв хтось інший.", many: "{n} фото тим часом узяв хтось інший.", other: "{n} фото тим часом узяв хтось інший." },
 
     views: "Подання",

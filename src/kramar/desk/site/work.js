@@ -228,7 +228,7 @@ async function persist(call) {
         needsKey();
         await new Promise((resolve) => (keyCame = resolve));
       } else if (refused.isPassing) {
-        notice(["away"]);
+        notice([refused.kind === "unavailable" ? "errorUnavailable" : "away"], ["sentLater"]);
         await new Promise((resolve) => setTimeout(resolve, wait));
       } else throw refused;
     }
