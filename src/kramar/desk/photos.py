@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from kramar.config import cores
@@ -20,22 +19,14 @@ TILE, LARGE = 560, 1800
 _decoding = threading.BoundedSemaphore(max(1, min(4, cores())))
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A JPEG, and the SHA-256 of the photo that it shows."""
-
-    content: bytes
-    sha256: str
-
-
-def shown(database: Database, item: int, side: int) -> Shown:
-    """An item's photo, at most ``side`` pixels wide and high.
+def shown(database: Database, item: int, side: int) -> bytes:
+    """An item's photo as a JPEG, at most ``side`` pixels wide and high.
 
     Raises ReviewError where there is no such item, and PhotoError (``gone`` and ``replaced`` among its kinds).
     """
     found = place(database, item)
     with _decoding:
-        return Shown(thumbnail(_content(found), side, quality=85), found.sha256)
+        return thumbnail(_content(found), side, quality=85)
 
 
 def _content(found: Place) -> bytes:
