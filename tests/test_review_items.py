@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from doubts import CLASSES, SOURCE, doubt
-from kramar.errors import ReviewError
+from kramar.errors import PhotoError, ReviewError
 from kramar.reviewing import adding, findings, items
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import Queue
@@ -59,6 +60,25 @@ def test_where_a_photo_is_and_what_was_said_of_it(database: Database) -> None:
     for look in (items.place, items.item):
         with pytest.raises(ReviewError, match="there is none such in the queue"):
             look(database, 99)
+
+
+def test_bytes_are_those_that_the_model_saw_or_none(tmp_path: Path) -> None:
+    kept, file = b"kept", tmp_path / "1.jpg"
+    file.write_bytes(b"file")
+    sha256 = hashlib.sha256(kept).hexdigest()
+    # What was kept is there also where the file is another one by now.
+    assert items.Place(sha256, kept, file).read() == kept
+    assert items.Place(hashlib.sha256(b"file").hexdigest(), None, file).read() == b"file"
+    for place, kind, where in (
+        (items.Place(sha256, None, file), "replaced", str(file)),
+        (items.Place(sha256, b"other", file), "replaced", "its kept bytes"),
+        (items.Place(sha256, None, tmp_path / "2.jpg"), "gone", f"{tmp_path / '2.jpg'}: no such file"),
+        (items.Place(sha256, None, tmp_path), "unreadable", str(tmp_path)),
+        (items.Place(sha256, None, None), "gone", "it was no file"),
+    ):
+        with pytest.raises(PhotoError) as told:
+            place.read()
+        assert (told.value.kind, where in str(told.value)) == (kind, True)
 
 
 def test_what_models_know(database: Database) -> None:

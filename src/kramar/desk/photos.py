@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from pathlib import Path
 
 from kramar.config import cores
-from kramar.data.listing import PhotoFile
 from kramar.data.pixels import thumbnail
-from kramar.errors import PhotoError
 from kramar.reviewing.database import Database
-from kramar.reviewing.items import Place, place
+from kramar.reviewing.items import place
 
 # Pixels of the longer side: of a tile on a sharp screen, and of one that fills a screen.
 TILE, LARGE = 560, 1800
@@ -26,22 +22,4 @@ def shown(database: Database, item: int, side: int) -> bytes:
     """
     found = place(database, item)
     with _decoding:
-        return thumbnail(_content(found), side, quality=85)
-
-
-def _content(found: Place) -> bytes:
-    if found.content is not None:
-        return found.content
-    if found.path is None:
-        raise PhotoError("gone", "its bytes were not kept, or not any more, and it was no file")
-    data = _read(found.path)
-    if hashlib.sha256(data).hexdigest() != found.sha256:
-        raise PhotoError("replaced", f"{found.path}: the file is another one since the model saw it")
-    return data
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return PhotoFile(path).read()
-    except PhotoError as error:
-        raise PhotoError("gone" if error.kind == "missing" else error.kind, f"{path}: {error}") from error
+        return thumbnail(found.read(), side, quality=85)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kramar.data.listing import PhotoFile
 from kramar.errors import PhotoError
 from kramar.progress import Progress
 from kramar.records import ClassCard
+from kramar.reviewing.items import Place
 from kramar.reviewing.records import ACCEPT, BAD_PHOTO, CATEGORY, UNKNOWN_THING, Correction, NewCategory
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
@@ -112,11 +111,4 @@ class _Kept:
     def read(self) -> bytes:
         """See Photo."""
         one = self.correction
-        data = self.content(one.photo)
-        if data is None:
-            if one.path is None:
-                raise PhotoError("missing", "its bytes are not kept, and it was no file")
-            data = PhotoFile(one.path).read()
-        if hashlib.sha256(data).hexdigest() != one.sha256:
-            raise PhotoError("changed", "it is not the photo that was decided")
-        return data
+        return Place(one.sha256, self.content(one.photo), one.path).read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session, undefer
 
-from kramar.errors import ReviewError
+from kramar.data.listing import PhotoFile
+from kramar.errors import PhotoError, ReviewError
 from kramar.records import Ranked
 from kramar.reviewing.database import Database
 from kramar.reviewing.records import Item
@@ -26,6 +28,21 @@ class Place:
     sha256: str
     content: bytes | None
     path: Path | None
+
+    def read(self) -> bytes:
+        """The photo's bytes, if they are still those that the model saw.
+
+        Raises PhotoError: ``gone`` where they are nowhere, ``replaced`` where they are another photo's, ``unreadable``.
+        """
+        if self.content is not None:
+            data, where = self.content, "its kept bytes"
+        elif self.path is not None:
+            data, where = _read(self.path), str(self.path)
+        else:
+            raise PhotoError("gone", "its bytes were not kept, or not any more, and it was no file")
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise PhotoError("replaced", f"{where}: another photo than the one that the model saw")
+        return data
 
 
 def items(session: Session, ids: Sequence[int], until: datetime | None = None) -> list[Item]:
@@ -95,6 +112,13 @@ def is_decided_by_any(database: Database, id_: int) -> bool:
     """Whether a decision of an item stands."""
     with database.reading() as session:
         return bool(of_item(session, id_))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return PhotoFile(path).read()
+    except PhotoError as error:
+        raise PhotoError("gone" if error.kind == "missing" else error.kind, f"{path}: {error}") from error
 
 
 def _is_open(reviewer: str) -> ColumnElement[bool]:
