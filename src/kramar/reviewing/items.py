@@ -45,6 +45,11 @@ class Place:
         return data
 
 
+def missing(id_: int) -> ReviewError:
+    """What is raised where there is no such item."""
+    return ReviewError("missing", f"item {id_}: there is none such in the queue; ask for photos anew")
+
+
 def items(session: Session, ids: Sequence[int], until: datetime | None = None) -> list[Item]:
     """The items with these ids, in their order, which their reviewer has ``until`` then."""
     rows = session.execute(
@@ -74,7 +79,7 @@ def item(database: Database, id_: int) -> Item:
     """One of them. Raises ReviewError where there is none such."""
     with database.reading() as session:
         if session.get(ItemRow, id_) is None:
-            raise _missing(id_)
+            raise missing(id_)
         return items(session, [id_])[0]
 
 
@@ -84,7 +89,7 @@ def place(database: Database, id_: int) -> Place:
         of_item = select(PhotoRow).join(ItemRow, ItemRow.photo_id == PhotoRow.id).where(ItemRow.id == id_)
         photo = session.scalar(of_item.options(undefer(PhotoRow.content)))
         if photo is None:
-            raise _missing(id_)
+            raise missing(id_)
         path = Path(os.fsdecode(photo.place)) if photo.place else None
         return Place(photo.sha256, photo.content, path)
 
@@ -124,7 +129,3 @@ def _read(path: Path) -> bytes:
 def _is_open(reviewer: str) -> ColumnElement[bool]:
     own = exists().where(DecisionRow.item_id == ItemRow.id, DecisionRow.reviewer == reviewer, stands())
     return is_decided() & ~own
-
-
-def _missing(id_: int) -> ReviewError:
-    return ReviewError("missing", f"item {id_}: there is none such in the queue; ask for photos anew")

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 from kramar.errors import InputError, ReviewError
 from kramar.reviewing import ordering
 from kramar.reviewing.database import Database, storable
-from kramar.reviewing.items import items
+from kramar.reviewing.items import items, missing
 from kramar.reviewing.records import (
     ACCEPT,
     CATEGORY,
@@ -187,7 +187,7 @@ def _locked(session: Session, item: int) -> ItemRow:
     """An item that nobody else changes until this is done. Raises ReviewError where there is none."""
     row = session.scalar(select(ItemRow).where(ItemRow.id == item).with_for_update())
     if row is None:
-        raise ReviewError("missing", f"item {item}: there is none such in the queue; ask for photos anew")
+        raise missing(item)
     return row
 
 
