@@ -20,6 +20,5 @@ def shown(database: Database, item: int, side: int) -> bytes:
 
     Raises ReviewError where there is no such item, and PhotoError (``gone`` and ``replaced`` among its kinds).
     """
-    found = place(database, item)
     with _decoding:
-        return thumbnail(found.read(), side, quality=85)
+        return thumbnail(place(database, item).read(), side, quality=85)
