@@ -285,12 +285,31 @@ def test_an_alarm_says_what_raised_it(chromium: Browser, tmp_path: Path, right: 
 def test_a_photo_that_is_gone_says_where_it_was(opens: Opens, config: DeskConfig, database: Database) -> None:
     place = config.model.with_name("photos") / "3.jpg"
     place.unlink()
-    page = begin(opens().page)
+    page = opens().page
+    asked = []
+    page.on("request", lambda request: "/v1/photos/4" in request.url and asked.append(request.url))
+    begin(page)
     tile = page.locator(".tile:focus")
     expect(tile.locator(".unpictured")).to_contain_text("The photo is not there any more.")
     expect(tile.locator(".unpictured")).to_contain_text(str(place))
+    page.keyboard.press("c")
+    expect(page.locator("#picker-photo .unpictured")).to_contain_text("The photo is not there any more.")
+    page.keyboard.press("Escape")
+    assert len(asked) == 1
     press(page, "b")
     assert said(database) == {"3.jpg": ("bad photo", "")}
+
+
+def test_a_picture_that_failed_is_fetched_again(opens: Opens) -> None:
+    page = opens().page
+    page.route(
+        "**/v1/photos/*", lambda route: route.fulfill(status=500, json={"kind": "failed", "error": "it was too busy"})
+    )
+    begin(page)
+    expect(page.locator(".tile:focus .unpictured")).to_contain_text("The desk says: it was too busy")
+    page.unroute("**/v1/photos/*")
+    page.keyboard.press("c")
+    expect(page.locator("#picker-photo img")).to_be_visible()
 
 
 def test_it_speaks_ukrainian_and_knows_its_keyboard(opens: Opens, database: Database) -> None:

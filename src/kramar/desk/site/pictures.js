@@ -1,11 +1,12 @@
-// The photos' pictures, each fetched once: with a key, which an <img> cannot send.
+// The photos' pictures, each fetched once unless that failed: with a key, which an <img> cannot send.
 
 import * as calls from "./calls.js";
-import { Refused } from "./refused.js";
 
 const MOST = 80;
 // At once: a browser has six connections to a host, and decisions are not to wait for pictures.
 const TOGETHER = 4;
+// Why there is no picture of a photo, and will be none later either.
+const LASTING = ["gone", "replaced", "unreadable", "too_large"];
 const kept = new Map();
 const waiting = [];
 let fetching = 0;
@@ -16,7 +17,7 @@ export function picture(item, large = false) {
   if (!kept.has(name)) {
     const found = inTurn(() => calls.photo(item.id, large)).then((blob) => URL.createObjectURL(blob));
     kept.set(name, found);
-    found.catch((refused) => refused instanceof Refused && refused.isPassing && kept.delete(name));
+    found.catch((refused) => LASTING.includes(refused.kind) || kept.delete(name));
     for (const [old, address] of kept) {
       if (kept.size <= MOST) break;
       kept.delete(old);
