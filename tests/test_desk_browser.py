@@ -350,6 +350,30 @@ def test_a_key_says_who_decides(chromium: Browser, config: DeskConfig, database:
         assert [one.reviewer for one in findings.history(database)] == ["Olha"]
 
 
+def test_a_key_that_is_asked_for_once_more_goes_on(
+    chromium: Browser, config: DeskConfig, database: Database, tmp_path: Path
+) -> None:
+    queue = Queue(database)
+    (before,) = queue.claim("Olha", 1)
+    queue.decide(before.id, "Olha", ACCEPT)
+    keyed = replace(config, keys=put_keys(tmp_path / "keys.txt"))
+    with listening(keyed) as address, opening(chromium, address) as opens:
+        page = opens().page
+        refusal = {"kind": "unauthorised", "error": "no such key"}
+        page.route("**/v1/categories", lambda route: route.fulfill(status=401, json=refusal), times=1)
+        # The first is taken, but not when the photos are about to come.
+        for _ in range(2):
+            page.get_by_label("API key").fill(KEYS["Olha"])
+            page.keyboard.press("Enter")
+            expect(page.get_by_label("API key")).to_have_value("")
+        expect(page.locator(".tile:focus")).to_be_visible()
+        expect(page.locator("#key-form")).to_be_hidden()
+        page.keyboard.press("z")
+        expect(page.locator("#announcer")).to_have_text("Taken back: apple → accepted")
+        page.keyboard.press("z")
+        expect(page.locator("#announcer")).to_have_text("There is nothing to take back.")
+
+
 @pytest.mark.parametrize("locale", ["en-GB", "uk-UA"])
 def test_a_phone_scrolls_down_only(opens: Opens, locale: str) -> None:
     page = begin(opens(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, locale=locale).page)

@@ -37,8 +37,8 @@ work.whenKeyNeeded(keyForm.ask);
 keyForm.start(async () => {
   met = await calls.desk();
 }, () => {
-  if (work.state.asked) work.goOn();
-  else reviewer.meet(met.reviewer);
+  work.goOn();
+  if (!work.state.asked) reviewer.meet(met.reviewer);
 });
 language.start();
 meet();

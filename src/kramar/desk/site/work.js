@@ -48,9 +48,10 @@ export function goOn() {
 
 // Begin as `reviewer`, whose last decisions can be taken back.
 export async function begin(reviewer) {
-  done.length = 0;
-  photos.length = 0;
   await tells(inTurn(async () => {
+    // Only now: an earlier beginning may have waited for a key, and has put its own here.
+    done.length = 0;
+    photos.length = 0;
     await persist(catalogue.load);
     const { entries } = await persist(() => calls.history(100));
     const own = entries.filter((one) => one.reviewer === reviewer && one.stands && one.kind !== "undo");
