@@ -404,7 +404,7 @@ def test_another_file_and_a_model_file_alone(run: Path, new: Path, shop: Path, t
 
 
 def test_refusals(run: Path, new: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such review queue; kramar classify --queue makes one"):
+    with pytest.raises(InputError, match="no such review queue; kramar classify --queue or kramar serve"):
         kramar.learn(run)
     assert not (run / "review.sqlite").exists()
     review(run / "model.onnx", new, most=0)

@@ -235,7 +235,7 @@ def evaluate_on_unknown_labels(place: Place) -> list[str | Path]:
     return ["evaluate", place.model, "shop"]
 
 
-@wrong("review.sqlite: no such review queue; kramar classify --queue makes one, and --database names another")
+@wrong("no such review queue; kramar classify --queue or kramar serve --queue makes one, and --database names another")
 def review_without_a_queue(place: Place) -> list[str | Path]:
     return ["review", place.run]
 

@@ -44,7 +44,8 @@ class Database:
         self.name = self._url.database or "" if _is_sqlite(self._url) else self._url.render_as_string()
         if not make and _is_sqlite(self._url) and not Path(self.name).is_file():
             raise InputError(
-                f"{self.name}: no such review queue; kramar classify --queue makes one, and --database names another"
+                f"{self.name}: no such review queue; kramar classify --queue or kramar serve --queue makes one, "
+                "and --database names another"
             )
         self._engine = self._opened()
         self._reads = self._engine.execution_options(kramar_reads=True)
