@@ -16,7 +16,7 @@ export function runners({ top, label }) {
 }
 
 // Why a photo is here, by what the model decided of it, and as what it is marked.
-export function reason({ decision, category }) {
+function reason({ decision, category }) {
   const [badge, text] = {
     auto: ["auto", say("whySpot")],
     coarse: ["coarse", say("whyCoarse", { group: leaf(category) })],
