@@ -86,7 +86,7 @@ def killed(url: str, model: Path, kills: int) -> tuple[int, int, int]:
             process.kill()
             process.communicate()
             said += [one for own in work for one in own.result()]
-    kept = {row.id: row.item for row in findings.history(database)}
+    kept = {row.id: row.item for row in findings.entries(database)}
     database.close()
     lost = sum(kept.get(made) != item for item, made in said)
     return len(said), lost, len(kept) - len(set(kept.values()))

@@ -64,7 +64,7 @@ def press(page: Page, *keys: str) -> str:
 
 def said(database: Database) -> dict[str, tuple[str, str]]:
     """What stands of each photo."""
-    return {one.image: (one.kind, one.label) for one in reversed(findings.entries(database, 1000)) if one.stands}
+    return {one.image: (one.kind, one.label) for one in reversed(findings.entries(database)) if one.stands}
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -165,7 +165,7 @@ def test_several_at_once_decide_each_photo_once(opens: Opens, database: Database
                 press(page, key)
     for page in pages:
         expect(page.locator("#nothing code")).to_have_text("kramar learn run")
-    entries: list[Entry] = findings.entries(database, 1000)
+    entries: list[Entry] = findings.entries(database)
     assert len(entries) == len({one.item for one in entries}) == 30
     assert {one.reviewer for one in entries} == {"Olha", "Ivan"}
 
@@ -196,7 +196,7 @@ def test_a_decision_whose_answer_is_lost_is_kept_once(opens: Opens, database: Da
     expect(page.locator("#trace.pending")).to_have_count(0)
     expect(page.locator("#notice")).to_be_empty()
     assert said(database) == {name: ("category", "fig"), after: ("accept", "apple")}
-    assert len(findings.history(database)) == 2
+    assert len(findings.entries(database)) == 2
     assert asked[0] == asked[1] == asked[2]
     # The browser's own words of the two.
     assert [one.rpartition(" ")[2] for one in watched.errors] == ["net::ERR_FAILED"] * 2
@@ -347,7 +347,7 @@ def test_a_key_says_who_decides(chromium: Browser, config: DeskConfig, database:
         expect(page.locator(".tile:focus img")).to_be_visible()
         expect(page.locator("#who-name")).to_have_text("Olha")
         press(page, "a")
-        assert [one.reviewer for one in findings.history(database)] == ["Olha"]
+        assert [one.reviewer for one in findings.entries(database)] == ["Olha"]
 
 
 def test_a_key_that_is_asked_for_once_more_goes_on(

@@ -96,7 +96,7 @@ def test_a_decision_is_kept_and_the_photo_is_done(queue: Queue, clock: Clock) ->
     counts = findings.counts(queue.database)
     assert (counts.waiting, counts.decided, counts.disputed) == (6, 4, 0)
     assert {item.id for item in queue.claim("Ann", 10)}.isdisjoint({one.id, two.id, three.id, four.id})
-    history = findings.history(queue.database)
+    history = findings.entries(queue.database)
     assert [(row.kind, row.label) for row in history] == [
         (BAD_PHOTO, ""), (UNKNOWN_THING, ""), (CATEGORY, "яблуко"), (ACCEPT, "apple"),
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def test_the_same_decision_once_more_is_one(queue: Queue) -> None:
     (item,) = queue.claim("Ann", 1)
     first = queue.decide(item.id, "Ann", ACCEPT)
     assert queue.decide(item.id, "Ann", ACCEPT) == first
-    assert len(findings.history(queue.database)) == 1
+    assert len(findings.entries(queue.database)) == 1
 
 
 def test_whose_turn_it_is_not(queue: Queue, clock: Clock) -> None:
@@ -175,7 +175,7 @@ def test_what_is_taken_back_is_to_be_decided_by_the_same_person(queue: Queue) ->
     (kept,) = findings.corrections(queue.database)
     assert (kept.label, kept.predicted) == ("fig", "apple")
     # Nothing of it is lost.
-    assert [row.kind for row in findings.history(queue.database)] == ["category", "undo", "accept"]
+    assert [row.kind for row in findings.entries(queue.database)] == ["category", "undo", "accept"]
 
 
 @pytest.mark.parametrize("change", ["UPDATE decisions SET label = 'fig'", "DELETE FROM decisions"])
@@ -187,7 +187,7 @@ def test_history_cannot_be_changed(queue: Queue, change: str) -> None:
         queue.database.writing() as one,
     ):
         one.execute(text(change))
-    assert findings.history(queue.database)[0].label == "apple"
+    assert findings.entries(queue.database)[0].label == "apple"
 
 
 def test_second_opinions_agree_or_keep_a_photo_from_being_learnt(queue: Queue) -> None:
@@ -277,7 +277,7 @@ def test_reviewers_at_once_decide_each_photo_once(database: Database, clock: Clo
         list(threads.map(review, ["Ann", "Bob", "Cat", "Dan"]))
     decided = [id_ for mine in done.values() for id_ in mine]
     assert len(decided) == len(set(decided)) == 120
-    assert len(findings.history(database)) == 120
+    assert len(findings.entries(database)) == 120
     assert findings.counts(database).waiting == 0
 
 
@@ -311,7 +311,7 @@ def test_a_killed_desk_loses_no_decision_that_was_acknowledged(database_url: str
         process.wait()
         # A line that was cut short was not acknowledged.
         acknowledged += [(int(line.split()[0]), int(line.split()[1])) for line in rest[:-1]]
-    kept = {row.id: row.item for row in findings.history(opened)}
+    kept = {row.id: row.item for row in findings.entries(opened)}
     assert all(kept.get(made) == item for item, made in acknowledged)
     assert len(set(kept.values())) == len(kept)
     opened.close()

@@ -14,7 +14,7 @@ from kramar.evaluation.metrics import wilson
 from kramar.records import ClassCard, Estimate
 from kramar.reviewing.database import Database
 from kramar.reviewing.queue import utc
-from kramar.reviewing.records import Correction, Counts, Decided, Entry, Known, NewCategory, Reviewed
+from kramar.reviewing.records import Correction, Counts, Entry, Known, NewCategory, Reviewed
 from kramar.reviewing.standing import agree, by_item, is_decided, says, standing, stands, told
 from kramar.reviewing.tables import CategoryRow, DecisionRow, ItemRow, LearningRow, LeaseRow, ModelRow, PhotoRow
 
@@ -36,14 +36,8 @@ def waiting(database: Database) -> int:
         return session.scalar(select(func.count()).select_from(ItemRow).where(~is_decided())) or 0
 
 
-def history(database: Database, most: int | None = None) -> list[Decided]:
-    """Who decided what, the newest first."""
-    with database.reading() as session:
-        return [told(row) for row in session.scalars(select(DecisionRow).order_by(DecisionRow.id.desc()).limit(most))]
-
-
-def entries(database: Database, most: int, before: int | None = None) -> list[Entry]:
-    """The same with what each is about, the newest first; those ``before`` that row, where one is named."""
+def entries(database: Database, most: int | None = None, before: int | None = None) -> list[Entry]:
+    """Who decided what, and what that is about, the newest first; those ``before`` that row, where one is named."""
     wanted = (
         select(DecisionRow, ItemRow, PhotoRow.name, stands())
         .join(ItemRow, ItemRow.id == DecisionRow.item_id)
