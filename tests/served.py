@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import uvicorn
 from onnx import TensorProto, helper
 from starlette.testclient import TestClient
@@ -24,6 +29,7 @@ from kramar.serving.server import listening as server_socket
 from kramar.serving.server import server_config
 from kramar.serving.settings import ServeConfig
 from model_files import card
+from shell import command
 
 FRUIT, TREES = ("apple", "fig", "kiwi"), ("ash", "elm", "oak")
 SIZE = 16
@@ -126,6 +132,44 @@ def listening(config: ServeConfig) -> Iterator[tuple[str, int]]:
     """The service behind a port of this machine, as long as the block lasts; then it ends as at SIGTERM."""
     with behind_port(server_config(config, create_app(config))) as address:
         yield address
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that is a process of its own; its log is a file: a pipe that nobody reads would fill, and stop it."""
+
+    process: subprocess.Popen[str]
+    address: tuple[str, int]
+    log: Path
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it told so far."""
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def running(log: Path, *arguments: str | Path) -> Iterator[Running]:
+    """``kramar serve`` with ``arguments``, on a free port, as long as the block lasts at most."""
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command("serve", *arguments, "--port", "0"), stdout=subprocess.PIPE, stderr=file, encoding="utf-8"
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            found = re.fullmatch(r"http://(.+):(\d+)\n", process.stdout.readline())
+            assert found is not None, log.read_text(encoding="utf-8")
+            yield Running(process, (found[1], int(found[2])), log)
+        finally:
+            if process.poll() is None:  # the test failed
+                for one in (*psutil.Process(process.pid).children(recursive=True), process):
+                    one.kill()
 
 
 @contextmanager

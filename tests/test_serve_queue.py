@@ -9,10 +9,8 @@ import http.client
 import json
 import logging
 import re
-import signal
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,8 +40,8 @@ from kramar.serving.metrics import Metrics
 from kramar.serving.settings import ReviewConfig, ServeConfig
 from kramar.serving.submitted import Submitted
 from model_files import tiny
-from served import FORM, PHOTOS, TREES, document, form, inside, model_file
-from shell import command, complaint
+from served import FORM, PHOTOS, TREES, document, form, inside, model_file, running
+from shell import complaint
 from shell import kramar as shell
 
 DAYS = 30
@@ -425,22 +423,8 @@ def test_a_bug_in_its_figures_keeps_no_other_from_being_told(
 # As a command
 
 
-def test_two_workers_share_a_database(model: Path, url: str) -> None:
-    process = subprocess.Popen(
-        command("serve", model, "--port", "0", "--workers", "2", "--queue", "--keep-days", "1", "--spot-check", "50%"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    assert process.stdout is not None
-    found = re.fullmatch(r"http://(.+):(\d+)\n", process.stdout.readline())
-    assert found is not None, process.communicate()
-    host, port = found[1], int(found[2])
+def test_two_workers_share_a_database(model: Path, tmp_path: Path, url: str) -> None:
     photos = [photo(seed) for seed in range(30)]
-    for data in (*photos, *photos[:10]):
-        with closing(http.client.HTTPConnection(host, port, timeout=30)) as client:
-            client.request("POST", "/v1/classify", data, {"Content-Type": "image/png"})
-            assert client.getresponse().status == 200
     asked = choosing.source(kramar.load(model), sha256(model))
     expected = {
         digest
@@ -449,16 +433,20 @@ def test_two_workers_share_a_database(model: Path, url: str) -> None:
     }
 
     def figures() -> str:
-        with closing(http.client.HTTPConnection(host, port, timeout=30)) as client:
+        with closing(http.client.HTTPConnection(*service.address, timeout=30)) as client:
             client.request("GET", "/metrics")
             return client.getresponse().read().decode()
 
-    # Either tells those of both.
-    until(lambda: f'kramar_review_photos_total{{result="queued"}} {len(expected)}.0' in figures())
-    until(lambda: f"kramar_review_waiting_photos {len(expected)}.0" in figures())
-    process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=60)
-    assert process.returncode == 0, log
+    options = ("--workers", "2", "--queue", "--keep-days", "1", "--spot-check", "50%")
+    with running(tmp_path / "serve.log", model, *options) as service:
+        for data in (*photos, *photos[:10]):
+            with closing(http.client.HTTPConnection(*service.address, timeout=30)) as client:
+                client.request("POST", "/v1/classify", data, {"Content-Type": "image/png"})
+                assert client.getresponse().status == 200
+        # Either tells those of both.
+        until(lambda: f'kramar_review_photos_total{{result="queued"}} {len(expected)}.0' in figures())
+        until(lambda: f"kramar_review_waiting_photos {len(expected)}.0" in figures())
+        assert service.end() == 0
     with opened(url) as database:
         assert {one.sha256 for one in decide_all(database)} == expected
 

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -24,8 +23,8 @@ from kramar.serving.connection import Connection
 from kramar.serving.metrics import SHARED_FOLDER
 from kramar.serving.server import listening as server_socket
 from kramar.serving.settings import Limits, ServeConfig
-from served import FORM, FRUIT, PHOTOS, form, listening, model_file
-from shell import command, complaint, kramar
+from served import FORM, FRUIT, PHOTOS, form, listening, model_file, running
+from shell import complaint, kramar
 
 Address = tuple[str, int]
 COUNTED = 'kramar_requests_total{method="POST",path="/v1/classify",status="200"}'
@@ -245,103 +244,87 @@ def test_what_was_accepted_is_answered_before_it_ends(model: Path, monkeypatch: 
 # As a command
 
 
-def started(*arguments: str | Path) -> tuple[subprocess.Popen[str], Address]:
-    process = subprocess.Popen(
-        command("serve", *arguments, "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
-    assert process.stdout is not None
-    found = re.fullmatch(r"http://(.+):(\d+)\n", process.stdout.readline())
-    assert found is not None, process.communicate()
-    return process, (found[1], int(found[2]))
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "serve.log"
 
 
-def lines(log: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in log.splitlines()]
-
-
-def test_sigterm_under_load(model: Path) -> None:
-    process, address = started(model)
-    clients = [open_to(address) for _ in range(20)]
-    for client in clients:
-        client.sendall(head(len(PHOTOS[0]), Expect="100-continue"))
-    for client in clients:
-        assert client.recv(len(CONTINUE)) == CONTINUE
-    process.send_signal(signal.SIGTERM)
-    for client in clients:
-        client.sendall(PHOTOS[0])
-    for client in clients:
-        with client:
-            assert said(client)[0] == 200
-    out, log = process.communicate(timeout=30)
-    assert (process.returncode, out) == (0, "")
-    answered = [line for line in lines(log) if line["event"] == "request"]
+def test_sigterm_under_load(model: Path, log: Path) -> None:
+    with running(log, model) as service:
+        clients = [open_to(service.address) for _ in range(20)]
+        for client in clients:
+            client.sendall(head(len(PHOTOS[0]), Expect="100-continue"))
+        for client in clients:
+            assert client.recv(len(CONTINUE)) == CONTINUE
+        service.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.sendall(PHOTOS[0])
+        for client in clients:
+            with client:
+                assert said(client)[0] == 200
+        out, _ = service.process.communicate(timeout=30)
+        assert (service.process.returncode, out) == (0, "")
+    answered = [line for line in service.lines() if line["event"] == "request"]
     assert len(answered) == 20
     for line in answered:
         assert (line["status"], line["path"], line["photos"]) == (200, "/v1/classify", 1)
 
 
-def test_a_second_ctrl_c_ends_it_at_once(model: Path) -> None:
-    process, address = started(model)
-    with open_to(address) as client:
+def test_a_second_ctrl_c_ends_it_at_once(model: Path, log: Path) -> None:
+    with running(log, model) as service, open_to(service.address) as client:
         client.sendall(head(5, Expect="100-continue"))
         assert client.recv(len(CONTINUE)) == CONTINUE
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        while '"Shutting down"' not in process.stderr.readline():
-            pass
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
-    process.communicate()
+        service.process.send_signal(signal.SIGINT)
+        while '"Shutting down"' not in log.read_text(encoding="utf-8"):
+            assert service.process.poll() is None
+            time.sleep(0.02)
+        assert service.end(signal.SIGINT) == 130
 
 
-def test_the_log_has_no_names_and_no_photos(model: Path) -> None:
-    process, address = started(model)
-    with closing(http.client.HTTPConnection(*address, timeout=30)) as client:
-        body = form(("secret-name.png", PHOTOS[0]), ("secret-too.png", b"secret-content"))
-        client.request("POST", "/v1/classify", body, {"Content-Type": FORM, "X-API-Key": "secret-key"})
-        assert client.getresponse().read()
-        client.request("GET", "/secret-path")
-        assert client.getresponse().read()
-    process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert [line["status"] for line in lines(log) if line["event"] == "request"] == [200, 404]
-    assert "secret" not in log
+def test_the_log_has_no_names_and_no_photos(model: Path, log: Path) -> None:
+    with running(log, model) as service:
+        with closing(http.client.HTTPConnection(*service.address, timeout=30)) as client:
+            body = form(("secret-name.png", PHOTOS[0]), ("secret-too.png", b"secret-content"))
+            client.request("POST", "/v1/classify", body, {"Content-Type": FORM, "X-API-Key": "secret-key"})
+            assert client.getresponse().read()
+            client.request("GET", "/secret-path")
+            assert client.getresponse().read()
+        assert service.end(signal.SIGINT) == 0
+    assert [line["status"] for line in service.lines() if line["event"] == "request"] == [200, 404]
+    assert "secret" not in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="processes share a socket by inheriting it")
-def test_several_workers_share_the_port(model: Path) -> None:
-    process, address = started(model, "--workers", "2")
-    statuses = [classified(address) for _ in range(20)]
-    # Either tells the figures of both; a request is counted after its answer, so the last may be missing for a moment.
-    while f"{COUNTED} 20.0" not in (figures := asked(address, "/metrics")):
-        assert COUNTED in figures
-    process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
-    assert (process.returncode, statuses) == (0, [200] * 20)
-    assert len({line["process"] for line in lines(log) if line["event"] == "Started server process"}) <= 2
+def test_several_workers_share_the_port(model: Path, log: Path) -> None:
+    with running(log, model, "--workers", "2") as service:
+        statuses = [classified(service.address) for _ in range(20)]
+        # Either tells the figures of both; a request is counted after its answer, so the last may be missing for a
+        # moment.
+        while f"{COUNTED} 20.0" not in (figures := asked(service.address, "/metrics")):
+            assert COUNTED in figures
+            time.sleep(0.02)
+        assert (service.end(), statuses) == (0, [200] * 20)
+    assert len({line["process"] for line in service.lines() if line["event"] == "Started server process"}) <= 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads another process's environment")
-def test_a_worker_that_is_killed_is_replaced_and_forgotten(model: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_forgotten(model: Path, log: Path) -> None:
     def figures_of() -> set[int]:
         return {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}
 
-    process, address = started(model, "--workers", "2")
-    own = psutil.Process(process.pid)
-    while not (folders := [one.environ().get(SHARED_FOLDER) for one in own.children()]) or folders[0] is None:
-        time.sleep(0.02)
-    folder = Path(folders[0])
-    while len(workers := figures_of()) < 2:
-        time.sleep(0.02)
-    os.kill(killed := min(workers), signal.SIGKILL)
-    while len(workers := figures_of()) < 2 or killed in workers:
-        assert process.poll() is None
-        time.sleep(0.02)
-    assert [classified(address) for _ in range(4)] == [200] * 4
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert (process.returncode, folder.exists()) == (0, False)
+    with running(log, model, "--workers", "2") as service:
+        own = psutil.Process(service.process.pid)
+        while not (folders := [one.environ().get(SHARED_FOLDER) for one in own.children()]) or folders[0] is None:
+            time.sleep(0.02)
+        folder = Path(folders[0])
+        while len(workers := figures_of()) < 2:
+            time.sleep(0.02)
+        os.kill(killed := min(workers), signal.SIGKILL)
+        while len(workers := figures_of()) < 2 or killed in workers:
+            assert service.process.poll() is None
+            time.sleep(0.02)
+        assert [classified(service.address) for _ in range(4)] == [200] * 4
+        assert (service.end(), folder.exists()) == (0, False)
 
 
 def test_what_cannot_be_served_is_told_first(model: Path, tmp_path: Path) -> None:
