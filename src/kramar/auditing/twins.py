@@ -41,6 +41,8 @@ _SURE, _STANDS_OUT = 0.997, 0.25
 _GAIN, _COLOUR, _LEFT = (0.5, 1.6), 5.0, 0.4
 # Pairs that are laid over each other at once.
 _BLOCK = 256
+# Photos that are made small at once: 16 kB each before they are.
+_SHRUNK = 4096
 
 
 # What is not ruled out by small pictures, what is certain by them, and what is certain by the larger ones.
@@ -130,6 +132,9 @@ def medoids(number: int, first: Indices, second: Indices, likeness: Floats) -> t
 
 def likely(glances: Glances) -> tuple[Indices, Indices, Bools]:
     """Pairs that may be twins: the lower index, the higher, whether one is mirrored, each ``[M]``."""
+    # First: loaded after usearch, it ends the process (onnxruntime 1.32, usearch 2.26).
+    import onnxruntime  # noqa: F401
+
     try:
         from usearch.index import Index
     except ImportError:
@@ -152,8 +157,13 @@ def likely(glances: Glances) -> tuple[Indices, Indices, Bools]:
 
 def signatures(glances: Glances) -> tuple[Floats, Floats]:
     """What the index compares, of photos and of their mirror images: unit vectors ``[N, D]`` without brightness."""
-    luma, chroma = shrunk(glances.luma, _SIDE), shrunk(glances.chroma, _COLOURS)
-    return _unit(luma, chroma), _unit(luma[:, :, ::-1], chroma[..., ::-1])
+    plain, mirrored = [], []
+    for start in range(0, len(glances.luma), _SHRUNK):
+        some = slice(start, start + _SHRUNK)
+        luma, chroma = shrunk(glances.luma[some], _SIDE), shrunk(glances.chroma[some], _COLOURS)
+        plain.append(_unit(luma, chroma))
+        mirrored.append(_unit(luma[:, :, ::-1], chroma[..., ::-1]))
+    return np.concatenate(plain), np.concatenate(mirrored)
 
 
 def _unit(luma: Floats, chroma: Floats) -> Floats:
