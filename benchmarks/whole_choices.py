@@ -1,7 +1,7 @@
-"""What the recipe for all layers rests on: ``python -m benchmarks.whole_choices [grocery|cifar10] [RECIPE ...]``.
+"""What the recipe for all layers rests on: ``python -m benchmarks.whole_choices [DATASET] [RECIPE ...]``.
 
-On Grocery's photos for development (benchmarks/development.py), or on a part of CIFAR-10's training photos, all layers
-of a trained tail are trained as the rung does it, by each of RECIPES that is asked for. Both validation photos and the
+On Grocery's photos for development (benchmarks/development.py), or on CIFAR-10's training photos, all layers of a
+trained tail are trained as the rung does it, by each of RECIPES that is asked for. Both validation photos and the
 stand-ins for test photos then judge shares of the way from that tail, and at each the network's own head, one that is
 fitted anew, and the mean of both.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -30,36 +31,49 @@ from kramar.training.device import device
 from kramar.training.head import Part
 from kramar.training.photos import PhotoBatches
 from kramar.training.rungs.tail import go_back
-from kramar.training.rungs.whole import RECIPE
+from kramar.training.rungs.whole import GENTLE, RECIPE
 
 TAIL_BUDGET = "5m"
-SIZES = {"grocery": 224, "cifar10": 128}
-# Of CIFAR-10: photos to learn from, for validation, and for the test.
-PARTS = (10_000, cifar10.VAL, 2 * cifar10.VAL)
-EPOCHS = 8
+
+
+class Dataset(NamedTuple):
+    """Pixels of the input, passes over the photos, and, of CIFAR-10, how many photos there are to learn from."""
+
+    size: int
+    epochs: int
+    photos: int = 0
+
+
+DATASETS = {
+    "grocery": Dataset(224, 8),
+    "cifar10": Dataset(128, 8, 10_000),
+    "cifar10-all": Dataset(128, 2, 50_000 - 3 * cifar10.VAL),
+}
 SHARES = (1.0, 0.85, 0.7, 0.5)
 RECIPES = {
     "rung": RECIPE,
     "unmixed": replace(RECIPE, mixup=0.0, cutmix=0.0),
-    "gentle": replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4),
+    "gentle": GENTLE,
     "faster": replace(RECIPE, learning_rate=2 * RECIPE.learning_rate),
-    "gentle-faster": replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4, learning_rate=2 * RECIPE.learning_rate),
+    "gentle-faster": replace(GENTLE, learning_rate=2 * RECIPE.learning_rate),
 }
 
 
 @machine.kept_memory()
 def main(arguments: Sequence[str] = ()) -> None:
     """A tail by the command, then all layers by each recipe."""
-    dataset, *recipes = arguments if arguments and arguments[0] in SIZES else ("grocery", *arguments)
-    folder, name = scratch("whole-choices"), f"{DEFAULT_BACKBONE}@{SIZES[dataset]}"
-    table = development(folder) if dataset == "grocery" else cifar10.table(folder, *PARTS)
+    which, *recipes = arguments if arguments and arguments[0] in DATASETS else ("grocery", *arguments)
+    dataset, folder = DATASETS[which], scratch("whole-choices")
+    name = f"{DEFAULT_BACKBONE}@{dataset.size}"
+    parts = (dataset.photos, cifar10.VAL, 2 * cifar10.VAL)
+    table = cifar10.table(folder, *parts) if dataset.photos else development(folder)
     tail = folder / "run" / "models" / "tail.onnx"
     options = ("--backbone", name, "--rungs", "head,tail", "--budget", TAIL_BUDGET)
     run("train", str(table), *options, "--out", str(folder / "run"), cache=folder / "cache")
     photos = Photos(gather(table, TrainConfig(), Silent()).entries)
     backbone, accelerator = backbones.find(name), device()
     rule, val = backbone.resize, photos.judges[: photos.val]
-    print(f"   {name}, {len(photos.train):,} training photos, {EPOCHS} passes")
+    print(f"   {name}, {len(photos.train):,} training photos, {dataset.epochs} passes")
     for number, recipe in enumerate(recipes or RECIPES):
         how = RECIPES[recipe]
         network = backbone_network.reopen(backbone, len(photos.classes), tail).to(memory_format=torch.channels_last)
@@ -80,7 +94,7 @@ def main(arguments: Sequence[str] = ()) -> None:
                 accelerator=accelerator,
             ),
             loop.unjudged,
-            replace(how, epochs=EPOCHS),
+            replace(how, epochs=dataset.epochs),
             seed=0,
             loss=losses.of(how),
             accelerator=accelerator,

@@ -611,3 +611,11 @@ def test_a_file_that_openvino_cannot_run_costs_its_figure_and_not_the_run(
     told = Told()
     assert replace(ground, progress=told).in_openvino([model, broken]) == []
     assert any("OpenVINO cannot run it" in line and str(broken.path) in line for line in told.said)
+
+
+@pytest.mark.parametrize(
+    ("passes", "taught", "expected"),
+    [(4.6, False, whole.GENTLE), (4.6, True, whole.RECIPE), (27.0, False, whole.RECIPE)],
+)
+def test_photos_that_are_seen_a_few_times_are_not_mixed(passes: float, taught: bool, expected: Recipe) -> None:
+    assert whole.recipe_for(passes, taught=taught) is expected

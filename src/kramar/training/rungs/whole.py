@@ -41,6 +41,10 @@ RECIPE = Recipe(
     cutmix=1.0,
     ema=0.995,
 )
+# Mixtures and far crops keep a network from knowing its photos by heart, which takes many looks at each of them; who
+# sees them a few times only learns less by those (benchmarks/whole_choices.py).
+GENTLE = replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4)
+FEW_PASSES = 6.0
 MOST_EPOCHS, FEWEST_EPOCHS = 80, 2
 # How far from the network before this training to the one after it (see `rungs.tail.PARTWAY`).
 PARTWAY = 0.7
@@ -88,7 +92,7 @@ class WholeLearner:
         if source is None:
             return Step(do=False, why=f"no network of {self._backbone} was trained before it")
         opened = self._opener()
-        network, loss = self._network(opened.backbone, source), self._loss(teachers)
+        network, loss = self._network(opened.backbone, source), self._loss(RECIPE, teachers)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
         photos = min(counts["train"], EPOCH_PHOTOS)
@@ -125,7 +129,9 @@ class WholeLearner:
         rule = opened.backbone.resize
         for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
             squares.keep(entries, needed, ground.progress)
-        sizes = _sizes(rule.size, int(step.numbers["epochs"]), taught=bool(teachers))
+        epochs = int(step.numbers["epochs"])
+        sizes = _sizes(rule.size, epochs, taught=bool(teachers))
+        recipe = recipe_for(epochs * min(1.0, EPOCH_PHOTOS / len(train)), taught=bool(teachers))
         before = {name: value.clone() for name, value in network.state_dict().items()}
         checkpoint = ground.folder / f"{key}.training.safetensors"
         done = loop.fit(
@@ -135,7 +141,7 @@ class WholeLearner:
                     size: PhotoBatches(
                         squares.squares(train, roomy(rule)),
                         ground.material.numbers(train),
-                        POLICIES[RECIPE.augment](rule.model_copy(update={"size": size}), RECIPE.strength),
+                        POLICIES[recipe.augment](rule.model_copy(update={"size": size}), recipe.strength),
                         # Each photo gets a draw of its own.
                         size=rule.size,
                         batch=RECIPE.batch,
@@ -148,9 +154,9 @@ class WholeLearner:
                 EPOCH_PHOTOS // RECIPE.batch,
             ),
             loop.unjudged,
-            replace(RECIPE, epochs=len(sizes)),
+            replace(recipe, epochs=epochs),
             seed=derived(ground.seed, 7),
-            loss=self._loss(teachers),
+            loss=self._loss(recipe, teachers),
             accelerator=accelerator,
             progress=ground.progress,
             checkpoint=checkpoint,
@@ -158,8 +164,9 @@ class WholeLearner:
             at_once=self._at_once(network, rule.size),
             stopped=ground.stopped,
         )
-        go_back(network, before, PARTWAY)
-        embedded = heads.of_photos(network, rule, RECIPE, ground.progress)
+        if recipe is not GENTLE:
+            go_back(network, before, PARTWAY)
+        embedded = heads.of_photos(network, rule, recipe, ground.progress)
         fitted = heads.refit(ground, network, embedded, train, heads.VIEWS)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         by = f", taught by {' and '.join(step.models)}" if teachers else ""
@@ -181,9 +188,9 @@ class WholeLearner:
         network = backbone_network.reopen(backbone, self._ground.classes, self._ground.model_file(one.key))
         return network.to(self._accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _loss(self, teachers: Sequence[Climbed]) -> Loss:
+    def _loss(self, recipe: Recipe, teachers: Sequence[Climbed]) -> Loss:
         if not teachers:
-            return losses.of(RECIPE)
+            return losses.of(recipe)
         networks = [(backbones.find(one.backbone), one) for one in teachers]
         opened = [
             (self._network(backbone, one).eval(), backbone.resize.size, one.temperature) for backbone, one in networks
@@ -196,7 +203,7 @@ class WholeLearner:
                 ]
             return torch.stack(said).mean(dim=0)
 
-        return losses.matching(RECIPE, asked, LABELS)
+        return losses.matching(recipe, asked, LABELS)
 
     def _rate(self, network: Network, size: int, loss: Loss) -> float:
         """Photos a second of its steps at this size."""
@@ -214,6 +221,11 @@ class WholeLearner:
         each = memory.kept(network, torch.zeros(1, size, size, 3, dtype=torch.uint8))
         parts = math.ceil(RECIPE.batch * each / _KEPT)
         return math.ceil(RECIPE.batch / parts)
+
+
+def recipe_for(passes: float, *, taught: bool) -> Recipe:
+    """By how often each photo is seen. What a teacher says of mixtures is worth hearing even once."""
+    return RECIPE if taught or passes >= FEW_PASSES else GENTLE
 
 
 def at(pixels: Tensor, size: int) -> Tensor:
