@@ -19,7 +19,7 @@ from kramar.records import LeftOut, ResizeRule
 # Squares beyond this many bytes are decoded again each time: a cache of them would crowd a laptop's disk.
 MOST_BYTES = 8 * 10**9
 _COMMIT_EVERY = 256
-_LET_GO_EVERY = 256
+_LET_GO_EVERY = 32
 
 
 class Squares(Protocol):

@@ -240,7 +240,10 @@ class _Fitter:
         self._classes = classes
         self._mean = part.embeddings.mean(axis=0, dtype=np.float64)
         self._whiten = whitening(part, self._mean, shrinkage)
-        self._white = (part.embeddings - self._mean.astype(np.float32)) @ self._whiten.astype(np.float32)
+        mean, whiten = self._mean.astype(np.float32), self._whiten.astype(np.float32)
+        self._white = np.empty(part.embeddings.shape, np.float32)
+        for start in range(0, len(self._white), _BLOCK):
+            self._white[start : start + _BLOCK] = (part.embeddings[start : start + _BLOCK] - mean) @ whiten
         self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
 
     def fit(self, c: float, class_weight: str) -> Linear:

@@ -21,7 +21,7 @@ from kramar.training.photos import Shuffled
 
 PROBE_SECONDS = 2.0
 _WARM_STEPS = 2
-_LET_GO_EVERY = 16
+_LET_GO_EVERY = 2
 # From a photo's place among those trained on and the view's number to what the loss is told, a batch at a time.
 Targets = Callable[[Sequence[int], Sequence[int]], Target]
 
