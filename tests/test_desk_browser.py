@@ -150,6 +150,7 @@ def test_the_large_view(opens: Opens, database: Database) -> None:
     expect(large.locator(".name")).not_to_have_text(second)
     page.keyboard.press("Escape")
     expect(page.locator(".tile:focus")).to_be_visible()
+    expect(page.locator("#trace.pending")).to_have_count(0)
     assert said(database) == {first: ("category", "fig"), second: ("accept", "apple")}
 
 

@@ -30,14 +30,14 @@ _DIM, _DARKEST = 0.5, 20
 class HeatMaps:
     """Heat maps of an open model file: its last layer, applied to each place of its last feature map."""
 
-    def __init__(self, model: Model) -> None:
-        """Raises ModelFileError where the file gives no feature map."""
+    def __init__(self, model: Model, threads: int | None = None) -> None:
+        """On ``threads`` threads (default: all cores). Raises ModelFileError where the file gives no feature map."""
         if not model.has("feature_map"):
             raise ModelFileError(
                 f"{model.path}: heat maps are unavailable: this model has more than one layer on top of its last "
                 "feature map; classify without --explain"
             )
-        self._model = model
+        self._model, self._threads = model, threads
 
     @cached_property
     def _head(self) -> ort.InferenceSession:
@@ -46,7 +46,7 @@ class HeatMaps:
         from onnx.utils import Extractor
 
         head = Extractor(onnx.load(self._model.path)).extract_model(["embedding"], ["logits"])
-        return inference(head.SerializeToString())
+        return inference(head.SerializeToString(), self._threads)
 
     def explained(self, images: Pixels) -> Iterator[Answer]:
         """An answer for each of uint8 ``[N, S, S, 3]`` RGB images, with its heat map and what the model saw."""

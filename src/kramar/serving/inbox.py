@@ -112,16 +112,18 @@ class Inbox:
                 batch = self._first()
             try:
                 database = self._opened()
+                self._write(database, batch)
+                batch = []
                 if time.monotonic() >= forgets:
                     forgets = time.monotonic() + self._config.forget
                     adding.forget(database, self._now())
-                self._write(database, batch)
             except (OutputError, InputError) as error:
                 self._failed(batch, error)
             except Exception:  # a bug, which would come again with the same photos
                 log.exception("a bug in writing photos for review")
-                self._remove(batch)
-                self._drop(len(batch), "they cannot be written")
+                if batch:
+                    self._remove(batch)
+                    self._drop(len(batch), "they cannot be written")
         if self._database is not None:
             self._database.close()
 

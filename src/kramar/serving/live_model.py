@@ -88,7 +88,7 @@ class LiveModel:
         """The file; ``must`` its photos be fit for review, where there is a queue, or does it answer all the same."""
         model = Model(self._path, threads=1)
         alone = Model(self._path, self._threads) if self._threads > 1 else model
-        heat_maps = HeatMaps(model) if alone.has("feature_map") else None
+        heat_maps = HeatMaps(model, threads=1) if model.has("feature_map") else None
         # The first run of a session takes longer: no request should wait for it. And heat maps read a part of the file
         # at their first run, when it may be another one's by then.
         photo = any_photo(model.card.resize.size)

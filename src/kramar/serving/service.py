@@ -207,5 +207,5 @@ def _asked(opened: Opened, *, explain: bool, embedded: bool) -> Asks:
             "heat maps are unavailable: this model has more than one layer on top of its last feature map; "
             "ask without heat_map",
         )
-    # One core even where a photo is alone: who asks is a person, and the head is no faster on several.
+    # One core even where a photo is alone: who asks is a person.
     return Asks(opened.heat_maps.explained, opened.heat_maps.explained)

@@ -17,7 +17,9 @@ export function picture(item, large = false) {
   if (!kept.has(name)) {
     const found = inTurn(() => calls.photo(item.id, large)).then((blob) => URL.createObjectURL(blob));
     kept.set(name, found);
-    found.catch((refused) => LASTING.includes(refused.kind) || kept.get(name) !== found || kept.delete(name));
+    found.catch((refused) => {
+      if (kept.get(name) === found && !LASTING.includes(refused.kind)) kept.delete(name);
+    });
     for (const [old, address] of kept) {
       if (kept.size <= MOST) break;
       kept.delete(old);
