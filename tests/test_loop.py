@@ -259,6 +259,19 @@ def test_the_order_changes_with_the_epoch_and_not_with_anything_else() -> None:
     assert [batch for _, batch in sampler] != [batch for _, batch in first]
 
 
+def test_short_epochs_show_all_photos_before_any_of_them_again() -> None:
+    sampler, seen = Shuffled(20, 5, 1, most=11), []
+    assert len(sampler) == 2
+    for sampler.epoch in range(4):
+        seen += [index for _, batch in sampler for index in batch]
+    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
+    assert seen[:20] != seen[20:]
+    # One that reaches beyond the end of a round goes on in the next.
+    longer = Shuffled(20, 5, 1, most=15)
+    longer.epoch = 1
+    assert [index for _, batch in longer for index in batch] == seen[15:30]
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_every_policy_keeps_size_and_type(policy: str, strength: float) -> None:

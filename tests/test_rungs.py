@@ -19,6 +19,7 @@ from kramar.config import DEFAULT_BACKBONE, TrainConfig
 from kramar.data.pixels import median_side
 from kramar.decisions.calibration import fit_temperature
 from kramar.errors import ExportError
+from kramar.exporting import onnx_file
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps
 from kramar.models.engines import Choice, Converted, Opened
@@ -41,7 +42,7 @@ from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
 from kramar.training.rungs.quantised import QuantisedRung, room
 from kramar.training.rungs.student import StudentLearner
-from kramar.training.rungs.tail import RECIPE, TailRung, go_back, unsure
+from kramar.training.rungs.tail import RECIPE, TailRung, go_back, passes, unsure
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import Growing, WholeRung, smaller
 from kramar.training.tail import Tail, speed, taught
@@ -217,6 +218,29 @@ def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callabl
     assert not rung.plan(500.0, {}).do
 
 
+def test_where_photos_are_seen_a_few_times_the_first_stages_stay(
+    ground: Ground, opener: Callable[[], Opened], tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung = WholeRung(ground, device(), BACKBONE.name, opener)
+    assert not rung.plan(500.0, {"tail": tail}).numbers["gentle"]
+    monkeypatch.setattr(whole, "FEW_PASSES", 1e9)
+    step = rung.plan(500.0, {"tail": tail})
+    assert step.numbers["gentle"]
+    done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2, "gentle": 1.0}}), {"tail": tail})
+    assert done.how.startswith("all but the first 4 stages of tail, 2 passes over")
+    before, after = (onnx_file.read_weights(ground.model_file(one), "body.") for one in ("tail", "whole"))
+    still = {int(name.split(".")[1]) for name in before if np.array_equal(before[name], after[name])}
+    assert still == {0, 1, 2, 3}
+    # Who has a teacher hears what it says of mixtures, however few.
+    taught = whole.WholeLearner(ground, device(), BACKBONE.name, opener).plan(500.0, {"tail": tail}, [tail])
+    assert not taught.numbers["gentle"]
+
+
+def test_passes_are_over_all_photos() -> None:
+    assert passes(8, 500) == 8
+    assert passes(8, 40_000) == 4
+
+
 def test_photos_grow_from_epoch_to_epoch() -> None:
     assert smaller(224) == 160
     assert smaller(260) == 192
@@ -231,10 +255,10 @@ def test_photos_grow_from_epoch_to_epoch() -> None:
         def epoch(self, number: int) -> Any:
             return iter([(torch.zeros(1, self.size), torch.zeros(1))] * 5)
 
-    growing = Growing({160: One(160), 224: One(224)}, [160, 224], 3)  # type: ignore[dict-item]
-    assert len(growing) == 3
-    assert [batch[0].shape[1] for batch in growing.epoch(0)] == [160] * 3
-    assert [batch[0].shape[1] for batch in growing.epoch(1)] == [224] * 3
+    growing = Growing({160: One(160), 224: One(224)}, [160, 224])  # type: ignore[dict-item]
+    assert len(growing) == 5
+    assert [batch[0].shape[1] for batch in growing.epoch(0)] == [160] * 5
+    assert [batch[0].shape[1] for batch in growing.epoch(1)] == [224] * 5
 
 
 def test_a_teacher_is_asked_once_a_view(ground: Ground, tail: Climbed) -> None:
@@ -611,11 +635,3 @@ def test_a_file_that_openvino_cannot_run_costs_its_figure_and_not_the_run(
     told = Told()
     assert replace(ground, progress=told).in_openvino([model, broken]) == []
     assert any("OpenVINO cannot run it" in line and str(broken.path) in line for line in told.said)
-
-
-@pytest.mark.parametrize(
-    ("passes", "taught", "expected"),
-    [(4.6, False, whole.GENTLE), (4.6, True, whole.RECIPE), (27.0, False, whole.RECIPE)],
-)
-def test_photos_that_are_seen_a_few_times_are_not_mixed(passes: float, taught: bool, expected: Recipe) -> None:
-    assert whole.recipe_for(passes, taught=taught) is expected

@@ -36,7 +36,6 @@ from kramar.jobs.seen import SHOWN, Seen
 from kramar.models import architectures, engines
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
-from kramar.models.store import FeatureStore
 from kramar.records import Decisions, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
@@ -104,12 +103,14 @@ class Training:
         aside = split.aside(val, self._config.seed, split.elsewhere(entries, "val"))
         self._aside = sum(aside)
         material = Material.of(entries, manifest.require_classes(entries, self._source), aside)
-        parts = {part: _part(material, part, store) for part in (*split.PARTS, ASIDE)}
+        ordered = [entry for some in material.parts.values() for entry in some]
+        seen = store.gather([entry.hash for entry in ordered])
+        parts = _parts(material, seen)
         with run.room("train"):
             climbed, skipped = self._climb(material, converted, choice, parts)
             chosen = self._chosen(climbed)
         with run.room("audit"):
-            issues = self._issues(entries, store, climbed[0])
+            issues = self._issues(ordered, seen, climbed[0])
         models, final = run.path / "models", run.path / "model.onnx"
         with run.room("export"):
             card = Model(models / f"{chosen.key}.onnx").card
@@ -164,8 +165,8 @@ class Training:
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
 
-    def _issues(self, entries: list[Entry], store: FeatureStore, head: Climbed) -> list[Issue]:
-        """What the photos were found to be, and now what their labels are."""
+    def _issues(self, entries: list[Entry], seen: Scores, head: Climbed) -> list[Issue]:
+        """What the photos were found to be, and now what their labels are, by their embeddings ``[N, D]``."""
         known, config = self._gathered.issues, self._config
         if config.skip_audit:
             return known
@@ -173,7 +174,6 @@ class Training:
             self._run.say(f"No time to look for labels that are probably wrong: kramar audit {self._source} does")
             return known
         assert head.head is not None, "the first rung is the head"
-        seen = store.gather([entry.hash for entry in entries])
         found = judge(entries, seen, config.seed, self._run, head.head.regularisation).issues
         if found:
             self._run.say(f"Labels: {summary(found)} (kramar audit {self._source} shows them)")
@@ -312,13 +312,13 @@ class Training:
         return card
 
 
-def _part(material: Material, part: str, store: FeatureStore) -> Part:
-    entries = material.parts[part]
-    return Part(
-        store.gather([e.hash for e in entries]),
-        np.array(material.truth(part), dtype=np.int64),
-        [e.group for e in entries],
-    )
+def _parts(material: Material, seen: Scores) -> dict[str, Part]:
+    """The parts with their embeddings, which are views of ``seen``, those of all parts one after the other."""
+    ends = np.cumsum([len(entries) for entries in material.parts.values()])
+    return {
+        part: Part(embeddings, np.array(material.truth(part), np.int64), [entry.group for entry in entries])
+        for (part, entries), embeddings in zip(material.parts.items(), np.split(seen, ends[:-1]), strict=True)
+    }
 
 
 def _link(source: Path, target: Path) -> None:

@@ -126,7 +126,7 @@ def out_of_fold(
         said = []
         with progress.stage("Judging labels", len(folds)) as advance:
             for train, held_out in folds:
-                head = _Fitter(_take(part, train), classes, SHRINKAGE).fit(regularisation, "none")
+                head = _Fitter(_take(part, train), classes, SHRINKAGE, in_place=True).fit(regularisation, "none")
                 said.append(head(part.embeddings[held_out]))
                 advance(1)
         logits = np.concatenate(said)
@@ -233,7 +233,8 @@ class _Fitter:
     apart. Both steps are linear and fold into the head.
     """
 
-    def __init__(self, part: Part, classes: int, shrinkage: float) -> None:
+    def __init__(self, part: Part, classes: int, shrinkage: float, *, in_place: bool = False) -> None:
+        """``in_place``: the part's embeddings are overwritten, instead of copied."""
         from sklearn.linear_model import LogisticRegression
 
         self._truth = part.truth
@@ -241,7 +242,7 @@ class _Fitter:
         self._mean = part.embeddings.mean(axis=0, dtype=np.float64)
         self._whiten = whitening(part, self._mean, shrinkage)
         mean, whiten = self._mean.astype(np.float32), self._whiten.astype(np.float32)
-        self._white = np.empty(part.embeddings.shape, np.float32)
+        self._white = part.embeddings if in_place else np.empty(part.embeddings.shape, np.float32)
         for start in range(0, len(self._white), _BLOCK):
             self._white[start : start + _BLOCK] = (part.embeddings[start : start + _BLOCK] - mean) @ whiten
         self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)

@@ -42,20 +42,32 @@ class TrainingPhotos(Dataset[Batch]):
 
 
 class Shuffled(Sampler[Place]):
-    """(epoch, indices of a batch), in an order that depends on seed and epoch alone; each process gets its share."""
+    """(epoch, indices of a batch), in an order that depends on seed and epoch alone; each process gets its share.
 
-    def __init__(self, photos: int, batch: int, seed: int, process: int = 0, processes: int = 1) -> None:
+    An epoch of fewer photos than there are goes on where the one before it ended: none is seen again before all were.
+    """
+
+    def __init__(
+        self, photos: int, batch: int, seed: int, process: int = 0, processes: int = 1, most: int | None = None
+    ) -> None:
+        """``most``: photos an epoch, if not all."""
         self._photos, self._seed, self.epoch = photos, seed, 0
         self._batch = min(batch, max(1, photos // processes))
         self._process, self._processes = process, processes
+        # All full, since few photos would upset batch normalisation; as many for each process.
+        self._in_all = photos // self._batch // processes
+        self._steps = self._in_all if most is None else min(self._in_all, max(1, most // self._batch // processes))
 
     def __len__(self) -> int:
-        """Batches of one process: as many for each, all full, since few photos would upset batch normalisation."""
-        return self._photos // self._batch // self._processes
+        """Batches of an epoch, of one process."""
+        return self._steps
 
     def __iter__(self) -> Iterator[Place]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._photos).tolist()
-        for number in range(len(self)):
+        order: list[int] = []
+        for step in range(self.epoch * self._steps, (self.epoch + 1) * self._steps):
+            time_round, number = divmod(step, self._in_all)
+            if not order or not number:
+                order = np.random.default_rng([self._seed, time_round]).permutation(self._photos).tolist()
             start = (number * self._processes + self._process) * self._batch
             yield self.epoch, order[start : start + self._batch]
 
@@ -74,10 +86,14 @@ class PhotoBatches:
         seed: int,
         accelerator: Accelerator,
         workers: int = 0,
+        most: int | None = None,
     ) -> None:
-        """``workers`` processes load and augment beside the training; none on a CPU, which has no time to spare."""
+        """``workers`` processes load and augment beside the training; none on a CPU, which has no time to spare.
+
+        An epoch is of at most ``most`` photos, if not of all.
+        """
         self._device = accelerator.device
-        self._sampler = Shuffled(len(truth), batch, seed, accelerator.process_index, accelerator.num_processes)
+        self._sampler = Shuffled(len(truth), batch, seed, accelerator.process_index, accelerator.num_processes, most)
         self._loader: DataLoader[Any] = DataLoader(
             TrainingPhotos(squares, truth, policy, size, seed),
             batch_size=None,

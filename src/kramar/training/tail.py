@@ -92,19 +92,16 @@ class DrawnBatches:
         self._views, self._targets, self._seed = views, targets, seed
         self._device = accelerator.device
         self._photos = len(views[0][1])
-        self._sampler = Shuffled(self._photos, batch, seed, accelerator.process_index, accelerator.num_processes)
-        self._steps = len(self._sampler) if most is None else max(1, min(len(self._sampler), most // batch))
+        self._sampler = Shuffled(self._photos, batch, seed, accelerator.process_index, accelerator.num_processes, most)
 
     def __len__(self) -> int:
-        return self._steps
+        return len(self._sampler)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
         """Maps ``[B, c, h, w]``, channels last in memory, or pixels ``[B, S, S, 3]``; and what the loss is told."""
         drawn = np.random.default_rng([self._seed, number, 1]).integers(0, len(self._views), self._photos)
         self._sampler.epoch = number
         for step, (_, indices) in enumerate(self._sampler):
-            if step == self._steps:
-                return
             if step % _LET_GO_EVERY == 0:
                 for rows_of_view, _ in self._views:
                     let_go(rows_of_view)

@@ -105,10 +105,10 @@ class TailRung:
         looking, count, epochs = 0.0, 0, 0
         for view in range(max(1, min(MOST_VIEWS, rows // photos))):
             more = looking + len(views.missing(train, view)) / bare
-            passes = int(min(most, (spare - more) / cost))
-            if count and (passes * an_epoch < SHOWN * (view + 1) * photos and more > looking):
+            affordable = int(min(most, (spare - more) / cost))
+            if count and (affordable * an_epoch < SHOWN * (view + 1) * photos and more > looking):
                 break
-            looking, count, epochs = more, view + 1, max(1, passes)
+            looking, count, epochs = more, view + 1, max(1, affordable)
         return Step(
             do=True,
             expected=fixed + looking + epochs * cost,
@@ -194,7 +194,8 @@ class TailRung:
             key=self.key,
             rung=self.rung,
             backbone=opened.backbone.name,
-            how=f"{len(epochs)} passes over {count} views of {len(train):,} photos{heads.ANEW * fitted}",
+            how=f"{passes(len(epochs), len(train)):.3g} passes over {count} views of {len(train):,} photos"
+            f"{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,
@@ -224,6 +225,11 @@ def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -
     with torch.no_grad():
         layer.weight.copy_(weights * min(found)[1])
         layer.bias.copy_(bias * min(found)[1])
+
+
+def passes(epochs: float, photos: int) -> float:
+    """Over all training photos; an epoch may be of fewer."""
+    return epochs * min(1.0, EPOCH_PHOTOS / photos)
 
 
 def go_back(network: Network, before: Mapping[str, Tensor], share: float) -> None:

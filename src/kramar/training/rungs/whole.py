@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,7 @@ from kramar.models.backbones import Backbone
 from kramar.models.engines import Opened
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
+from kramar.models.staged import Staged
 from kramar.training import backbone_network, heads, loop, losses, memory
 from kramar.training.augment import POLICIES
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
@@ -24,7 +26,7 @@ from kramar.training.ladder import best
 from kramar.training.losses import Loss, Target
 from kramar.training.photos import PhotoBatches
 from kramar.training.recipe import Recipe
-from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, go_back
+from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, go_back, passes
 from kramar.training.seeds import derived
 from kramar.training.tail import speed
 
@@ -44,7 +46,9 @@ RECIPE = Recipe(
 # Mixtures and far crops keep a network from knowing its photos by heart, which takes many looks at each of them; who
 # sees them a few times only learns less by those (benchmarks/whole_choices.py).
 GENTLE = replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4)
-FEW_PASSES = 6.0
+FEW_PASSES = 12.0
+# So does who spends a third of each step on the first stages, which hold this share of the weights at most: they stay.
+STILL = 0.02
 MOST_EPOCHS, FEWEST_EPOCHS = 80, 2
 # How far from the network before this training to the one after it (see `rungs.tail.PARTWAY`).
 PARTWAY = 0.7
@@ -96,13 +100,22 @@ class WholeLearner:
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
         photos = min(counts["train"], EPOCH_PHOTOS)
+        looked_at = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
         # What ten epochs cost tells what one does on average.
         sizes = _sizes(opened.backbone.resize.size, 10, taught=bool(teachers))
-        rates = {size: self._rate(network, size, loss) for size in set(sizes)}
-        an_epoch = photos * sum(1 / rates[size] for size in sizes) / len(sizes)
-        fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        looking = heads.LOOKING * min(rates.values())
-        fixed += heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
+
+        def costs() -> tuple[float, float]:
+            """Seconds of an epoch, and of all that is beside them."""
+            rates = {size: self._rate(network, size, loss) for size in set(sizes)}
+            looking = heads.LOOKING * min(rates.values())
+            beside = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
+            return photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + beside
+
+        an_epoch, fixed = costs()
+        gentle = not teachers and passes((seconds - fixed) / an_epoch, counts["train"]) < FEW_PASSES
+        if gentle:
+            hold_still(backbone_network.body_of(network))
+            an_epoch, fixed = costs()
         epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
             least = fixed + FEWEST_EPOCHS * an_epoch
@@ -112,7 +125,7 @@ class WholeLearner:
         return Step(
             do=True,
             expected=fixed + epochs * an_epoch,
-            numbers={"epochs": epochs},
+            numbers={"epochs": epochs, "gentle": float(gentle)},
             start=source.key,
             models=[one.key for one in teachers],
         )
@@ -129,9 +142,9 @@ class WholeLearner:
         rule = opened.backbone.resize
         for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
             squares.keep(entries, needed, ground.progress)
-        epochs = int(step.numbers["epochs"])
+        epochs, gentle = int(step.numbers["epochs"]), bool(step.numbers.get("gentle"))
         sizes = _sizes(rule.size, epochs, taught=bool(teachers))
-        recipe = recipe_for(epochs * min(1.0, EPOCH_PHOTOS / len(train)), taught=bool(teachers))
+        recipe, still = (GENTLE, hold_still(body)) if gentle else (RECIPE, 0)
         before = {name: value.clone() for name, value in network.state_dict().items()}
         checkpoint = ground.folder / f"{key}.training.safetensors"
         done = loop.fit(
@@ -147,11 +160,11 @@ class WholeLearner:
                         batch=RECIPE.batch,
                         seed=derived(ground.seed, 6),
                         accelerator=accelerator,
+                        most=EPOCH_PHOTOS,
                     )
                     for size in set(sizes)
                 },
                 sizes,
-                EPOCH_PHOTOS // RECIPE.batch,
             ),
             loop.unjudged,
             replace(recipe, epochs=epochs),
@@ -164,17 +177,19 @@ class WholeLearner:
             at_once=self._at_once(network, rule.size),
             stopped=ground.stopped,
         )
-        if recipe is not GENTLE:
+        if not gentle:
             go_back(network, before, PARTWAY)
         embedded = heads.of_photos(network, rule, recipe, ground.progress)
         fitted = heads.refit(ground, network, embedded, train, heads.VIEWS)
         logits, temperature, metrics, verification = backbone_network.write(ground, opened, network, key, rung)
         by = f", taught by {' and '.join(step.models)}" if teachers else ""
+        layers = f"all but the first {still} stages" if still else "all layers"
         learnt = Learnt(
             key=key,
             rung=rung,
             backbone=opened.backbone.name,
-            how=f"all layers of {source.key}, {len(done)} passes over {len(train):,} photos{by}{heads.ANEW * fitted}",
+            how=f"{layers} of {source.key}, {passes(len(done), len(train)):.3g} passes over {len(train):,} photos"
+            f"{by}{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,
@@ -223,9 +238,12 @@ class WholeLearner:
         return math.ceil(RECIPE.batch / parts)
 
 
-def recipe_for(passes: float, *, taught: bool) -> Recipe:
-    """By how often each photo is seen. What a teacher says of mixtures is worth hearing even once."""
-    return RECIPE if taught or passes >= FEW_PASSES else GENTLE
+def hold_still(body: Staged) -> int:
+    """Let the first stages learn nothing, as far as they hold next to none of the weights; how many these are."""
+    sizes = [sum(parameter.numel() for parameter in stage.parameters()) for stage in body.stages]
+    still = sum(held <= STILL * sum(sizes) for held in accumulate(sizes))
+    body.stages[:still].requires_grad_(False)
+    return still
 
 
 def at(pixels: Tensor, size: int) -> Tensor:
@@ -251,17 +269,13 @@ def smaller(size: int) -> int:
 class Growing:
     """Batches whose photos grow from epoch to epoch."""
 
-    def __init__(self, batches: Mapping[int, PhotoBatches], sizes: list[int], most: int) -> None:
-        """``sizes``: of each epoch's photos; ``most`` batches an epoch."""
+    def __init__(self, batches: Mapping[int, PhotoBatches], sizes: list[int]) -> None:
+        """``sizes``: of each epoch's photos."""
         self._batches, self._sizes = batches, sizes
-        self._steps = min(most, len(next(iter(batches.values()))))
 
     def __len__(self) -> int:
-        return self._steps
+        return len(next(iter(self._batches.values())))
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Target]]:
         """See Batches."""
-        for step, batch in enumerate(self._batches[self._sizes[number]].epoch(number)):
-            if step == self._steps:
-                return
-            yield batch
+        return self._batches[self._sizes[number]].epoch(number)
