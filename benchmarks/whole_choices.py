@@ -1,9 +1,9 @@
 """What the recipe for all layers rests on: ``python -m benchmarks.whole_choices [DATASET] [WAY ...]``.
 
 On Grocery's photos for development (benchmarks/development.py), or on CIFAR-10's training photos, all layers of a
-trained tail are trained as the rung does it, by each of WAYS that is asked for. Both validation photos and the stand-ins
-for test photos then judge shares of the way from that tail, and at each the network's own head, one that is fitted
-anew, and the mean of both.
+trained tail are trained as the rung does it, in each of WAYS that is asked for. Both validation photos and the
+stand-ins for test photos then judge shares of the way from that tail, and at each the network's own head, one that is
+fitted anew, and the mean of both.
 """
 
 from __future__ import annotations
