@@ -98,7 +98,8 @@ def opening(browser: Browser, address: str) -> Iterator[Opens]:
     yield page
     for watched in opened:
         watched.page.context.close()
-        assert (watched.errors, watched.elsewhere) == ([], [])
+        wrong = [*watched.errors, *watched.elsewhere]
+        assert not wrong, wrong
 
 
 def named(*numbers: int) -> list[FilePayload]:

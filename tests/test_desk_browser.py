@@ -114,6 +114,27 @@ def test_all_can_be_decided_by_keyboard(opens: Opens, database: Database) -> Non
     expect(page.locator("#counts")).to_have_text("8 decided")
 
 
+def test_what_is_opened_again_at_once_stays_open(opens: Opens, database: Database) -> None:
+    page = begin(opens().page)
+    name = at_hand(page)
+    # Quicker than any hand: the browser has not told yet that the dialog was closed.
+    page.evaluate("""() => {
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      for (const [key, dialog] of [["v", "large"], ["c", "picker"]]) {
+        press(key);
+        document.getElementById(dialog).close();
+        press(key);
+      }
+    }""")
+    page.keyboard.type("kiwi")
+    expect(page.get_by_role("option", name="kiwi")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page.locator("#trace-text")).to_have_text("apple → kiwi")
+    expect(page.locator("#large-body")).to_be_focused()
+    expect(page.locator("#large .name")).not_to_have_text(name)
+    assert said(database) == {name: ("category", "kiwi")}
+
+
 def test_decisions_are_taken_back_in_order(opens: Opens, database: Database) -> None:
     page = begin(opens().page)
     names = [press(page, key) for key in ("a", "1", "u")]

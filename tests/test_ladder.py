@@ -86,9 +86,9 @@ def test_a_smaller_copy_that_passed_takes_its_source_s_place_and_one_that_did_no
 class Scripted:
     """A rung that takes what it is told to."""
 
-    def __init__(self, key: str, log: list[tuple[str, float]], *, do: bool = True) -> None:
+    def __init__(self, key: str, log: list[tuple[str, float]], *, do: bool = True, seconds: float = 1.0) -> None:
         self.key = self.rung = key
-        self._log, self._do = log, do
+        self._log, self._do, self._seconds = log, do, seconds
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         self._log.append((self.key, round(seconds)))
@@ -96,7 +96,8 @@ class Scripted:
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         self._log.append((f"climb {self.key}", step.expected))
-        return rung(self.key, 15 + len(climbed))
+        done = rung(self.key, 15 + len(climbed))
+        return done.model_copy(update={"seconds": self._seconds, "expected": step.expected})
 
 
 @pytest.fixture
@@ -156,6 +157,15 @@ def test_what_a_longer_budget_is_for_is_left_out_of_a_short_one_and_leaves_its_t
     assert climbed == ["tail"]
     assert skipped == {"whole": "no time: it is worth trying with 2000 s left, 1000 s are"}
     assert log[0] == ("tail", 950)
+
+
+@pytest.mark.parametrize(("took", "planned"), [(1.0, 950.0), (3.3, 950 / 1.1), (60.0, 950 / 1.25)])
+def test_what_took_longer_than_expected_is_not_expected_to_be_faster(
+    ground: Ground, took: float, planned: float
+) -> None:
+    log: list[tuple[str, float]] = []
+    climb(ground, [Planned(Scripted("tail", log, seconds=took)), Planned(Scripted("whole", log))])
+    assert log[2] == ("whole", round(planned))
 
 
 def test_a_resumed_climb_repeats_what_was_decided(ground: Ground) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kramar import machine
@@ -11,6 +11,8 @@ from kramar.training.climb import Climbed, EndedError, Ground, Limits, Rung, Ste
 
 # Less time than this is left for what a rung's estimate does not know.
 _MARGIN = 0.95
+# Rungs that took longer than they were expected to tell that the next ones will, up to so many times as long.
+_SLOWEST = 1.25
 
 
 class Skipped(Record):
@@ -99,11 +101,18 @@ def _decide(ground: Ground, rungs: Sequence[Planned], climbed: Mapping[str, Clim
     """What to do of the first of ``rungs``, given that the others are still to come."""
     if ground.stopped():
         return Step(do=False, why="interrupted")
-    left = ground.left() * _MARGIN
+    left = ground.left() * _MARGIN / _slower(climbed.values())
     reserved = sum(one.reserve for one in rungs[1:])
     shares = sum(one.share for one in rungs)
     first = rungs[0]
     return first.rung.plan((left - reserved) * first.share / shares if first.share else left, climbed)
+
+
+def _slower(climbed: Collection[Climbed]) -> float:
+    """So many times as long as expected the rungs have taken, where that is longer."""
+    foreseen = [one for one in climbed if one.expected]
+    expected = sum(one.expected for one in foreseen)
+    return min(_SLOWEST, max(1.0, sum(one.seconds for one in foreseen) / expected)) if foreseen else 1.0
 
 
 def best(climbed: Sequence[Climbed], limits: Limits) -> Climbed | None:

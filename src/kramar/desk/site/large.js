@@ -1,7 +1,7 @@
 // The photo at hand, large.
 
 import { card, screen, spoken } from "./card.js";
-import { find, make } from "./elements.js";
+import { find, make, onClosed } from "./elements.js";
 import { onChange as onLanguage, say } from "./language.js";
 import * as tiles from "./tiles.js";
 import * as work from "./work.js";
@@ -17,7 +17,7 @@ export function start(picks) {
   find("before").addEventListener("click", () => step(-1));
   find("after").addEventListener("click", () => step(1));
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => {
+  onClosed(dialog, () => {
     shown = null;
     tiles.focus();
   });

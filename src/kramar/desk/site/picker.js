@@ -2,7 +2,7 @@
 
 import { runners, screen } from "./card.js";
 import * as catalogue from "./catalogue.js";
-import { find, make } from "./elements.js";
+import { find, make, onClosed } from "./elements.js";
 import { onChange as onLanguage, path, say } from "./language.js";
 import { leaf, nameOf } from "./naming.js";
 import { Refused } from "./refused.js";
@@ -24,7 +24,7 @@ export function start(then) {
   input.addEventListener("input", () => list());
   input.addEventListener("keydown", move);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => {
+  onClosed(dialog, () => {
     photo = null;
     after();
   });

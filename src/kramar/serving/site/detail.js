@@ -1,6 +1,6 @@
 // One photo, large: what it may be, why, and where the model saw that.
 
-import { bar, find, make } from "./elements.js";
+import { bar, find, make, onClosed } from "./elements.js";
 import { onChange as onLanguage, say, score, share, target } from "./language.js";
 import { focus, visible } from "./list.js";
 import { nameOf, pathOf } from "./naming.js";
@@ -28,7 +28,7 @@ export function start() {
     event.preventDefault();
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => {
+  onClosed(dialog, () => {
     const last = photo;
     leave();
     focus(last);

@@ -17,6 +17,11 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
+// Told after a dialog was closed, unless it was opened again before: the event comes a moment later.
+export function onClosed(dialog, then) {
+  dialog.addEventListener("close", () => dialog.open || then());
+}
+
 // A bar as long as `value`, of 1.
 export function bar(value, kind = "") {
   const made = make("span", { class: `bar ${kind}`, "aria-hidden": "true" });

@@ -107,10 +107,11 @@ class QuantisedRung:
         return seconds
 
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
-        """It is made of the best model whose copy can be within the limits."""
+        """It is made of the best model whose copy can be within the limits; where no model is, even beyond the time,
+        for a run that leaves none has taken all its time for nothing."""
         source, share = self._source(climbed)
         expected = self.seconds(source.milliseconds, narrowed=share is not None)
-        if expected > seconds:
+        if expected > seconds and best(list(climbed.values()), self._ground.limits):
             return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
         controlled = share is None and expected + _CONTROLLED_SECONDS <= seconds
         return Step(
