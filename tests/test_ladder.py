@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ def ground(tmp_path: Path) -> Ground:
     )
 
 
-def climb(ground: Ground, rungs: list[Planned], steps: dict[str, Step] | None = None) -> Any:
+def climb(
+    ground: Ground, rungs: list[Planned], steps: dict[str, Step] | None = None, below: Sequence[Climbed] = ()
+) -> Any:
     decided: list[dict[str, Step]] = []
     published: list[list[str]] = []
     climbed, skipped = ladder.climb(
@@ -124,6 +126,7 @@ def climb(ground: Ground, rungs: list[Planned], steps: dict[str, Step] | None = 
         steps or {},
         lambda now: decided.append(dict(now)),
         lambda done: published.append([one.key for one in done]),
+        below,
     )
     return [one.key for one in climbed], {one.key: one.why for one in skipped}, decided, published
 
@@ -214,6 +217,18 @@ def test_nothing_more_is_begun_once_the_user_wants_an_end(ground: Ground) -> Non
     assert not climbed
     assert skipped == {"tail": "interrupted"}
     assert not log
+
+
+def test_what_makes_a_file_small_enough_is_climbed_after_that_where_nothing_else_is_within_the_limits(
+    ground: Ground,
+) -> None:
+    log: list[tuple[str, float]] = []
+    rungs = [Planned(Scripted("whole", log)), Planned(Scripted("quantised", log), share=0.0, shrinks=True)]
+    for size, found in ((4.4e6, ["quantised"]), (2e7, [])):
+        stopped = dataclasses.replace(ground, stopped=lambda: True, limits=Limits(size=size))
+        climbed, skipped, _, _ = climb(stopped, rungs, below=[rung("head")])
+        assert climbed == ["head", *found]
+        assert skipped["whole"] == "interrupted"
 
 
 def test_without_validation_photos_a_copy_that_did_not_pass_is_not_kept() -> None:

@@ -53,7 +53,7 @@ from kramar.training.rungs.head import HeadRung
 OVERSHOOT = 1.1
 # What the report takes at the end.
 _FINISH_SECONDS = 4.0
-# With less time left after the head than this, nothing else is begun.
+# With less time left after the head than this, nothing else is begun, unless the head is beyond the limits.
 _LEAST_SECONDS = 20.0
 # The share of the budget that training photos which tell what is known may take.
 _SHOWN_SHARE = 0.05
@@ -253,7 +253,8 @@ class Training:
         # A fit a fold takes about as long as the settings that the head was chosen from.
         self._judging = first[0].seconds if first[0].seconds <= _JUDGING_SHARE * config.budget else 0.0
         rest = config.rungs[1:]
-        if rest and len(run.plan.steps or {}) == 1 and ground.left() < _LEAST_SECONDS:
+        no_time = ground.left() < _LEAST_SECONDS and self._limits.fits(first[0])
+        if rest and len(run.plan.steps or {}) == 1 and no_time:
             why = f"no time: {max(0.0, ground.left()):.0f} s are left"
             run.choose(steps={**(run.plan.steps or {}), **{rung: Step(do=False, why=why) for rung in rest}})
         known = run.plan.steps or {}

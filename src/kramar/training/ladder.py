@@ -31,12 +31,15 @@ class Planned:
         share: of the time that is left, in proportion to those of the rungs that follow; 0 for one that takes what it
             takes, which the rungs before it leave it: ``reserve``.
         least: seconds that must be left before the climb, or it is not tried.
+        shrinks: whether it makes smaller files: while nothing is within the limits, it is climbed even after the user
+            wanted an end, or there would be no model at all.
     """
 
     rung: Rung
     share: float = 1.0
     least: float = 0.0
     reserve: float = 0.0
+    shrinks: bool = False
 
 
 def climb(
@@ -99,12 +102,12 @@ def climb(
 
 def _decide(ground: Ground, rungs: Sequence[Planned], climbed: Mapping[str, Climbed]) -> Step:
     """What to do of the first of ``rungs``, given that the others are still to come."""
-    if ground.stopped():
+    first = rungs[0]
+    if ground.stopped() and not (first.shrinks and best(list(climbed.values()), ground.limits) is None):
         return Step(do=False, why="interrupted")
     left = ground.left() * _MARGIN / _slower(climbed.values())
     reserved = sum(one.reserve for one in rungs[1:])
     shares = sum(one.share for one in rungs)
-    first = rungs[0]
     return first.rung.plan((left - reserved) * first.share / shares if first.share else left, climbed)
 
 

@@ -62,7 +62,7 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
                 DistilledRung(ground, accelerator, base, opener), share=2.0, least=0.0 if needed else LARGER_SECONDS
             )
         ],
-        "quantised": [Planned(quantised, share=0.0, reserve=reserve)],
+        "quantised": [Planned(quantised, share=0.0, reserve=reserve, shrinks=True)],
     }
     return [planned for rung in config.rungs for planned in known.get(rung, ())]
 

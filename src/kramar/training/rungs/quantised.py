@@ -113,7 +113,8 @@ class QuantisedRung:
         expected = self.seconds(source.milliseconds, narrowed=share is not None)
         if expected > seconds and best(list(climbed.values()), self._ground.limits):
             return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
-        controlled = share is None and expected + _CONTROLLED_SECONDS <= seconds
+        in_time = expected + _CONTROLLED_SECONDS <= seconds and not self._ground.stopped()
+        controlled = share is None and in_time
         return Step(
             do=True,
             expected=expected + controlled * _CONTROLLED_SECONDS,
