@@ -81,6 +81,9 @@ def test_a_smaller_copy_that_passed_takes_its_source_s_place_and_one_that_did_no
     assert ladder.best([tail, failed], Limits(size=5e6)) == failed
     assert ladder.reason(tail, passed, Limits()) == "quantised takes its place"
     assert ladder.reason(failed, tail, Limits()) == "it differs"
+    assert ladder.reason(rung("head", 15), passed, Limits()) == "not better than tail on validation"
+    assert ladder.reason(tail, tail, Limits(size=2e7)) == "the most accurate on validation within the limits"
+    assert ladder.reason(rung("head", None), rung("tail", None), Limits()) == "tail came later"
 
 
 class Scripted:
@@ -213,10 +216,21 @@ def test_a_rung_that_was_ended_before_it_had_learnt_anything_is_left_out(ground:
 def test_nothing_more_is_begun_once_the_user_wants_an_end(ground: Ground) -> None:
     log: list[tuple[str, float]] = []
     stopped = dataclasses.replace(ground, stopped=lambda: True)
-    climbed, skipped, _, _ = climb(stopped, [Planned(Scripted("tail", log))])
+    climbed, skipped, decided, _ = climb(stopped, [Planned(Scripted("tail", log))])
     assert not climbed
     assert skipped == {"tail": "interrupted"}
     assert not log
+    # The same command may go on with it later.
+    assert not decided
+
+
+def test_a_copy_is_made_again_where_another_model_is_to_be_copied(ground: Ground) -> None:
+    log: list[tuple[str, float]] = []
+    copied = rung("quantised", 16, source="head", passed=True)
+    (ground.folder / "quantised.json").write_text(copied.model_dump_json(), encoding="utf-8")
+    for source, made in (("head", []), ("tail", [("climb quantised", 0.0)])):
+        climb(ground, [Planned(Scripted("quantised", log))], {"quantised": Step(do=True, models=[source])})
+        assert log == made
 
 
 def test_what_makes_a_file_small_enough_is_climbed_after_that_where_nothing_else_is_within_the_limits(

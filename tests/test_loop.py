@@ -1,12 +1,14 @@
 """The training loop: it learns, keeps its best weights, and a killed training ends as one that was not."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from kramar.models import networks
@@ -16,6 +18,7 @@ from kramar.progress import Silent
 from kramar.records import Epoch
 from kramar.training import loop, losses, memory
 from kramar.training.augment import POLICIES
+from kramar.training.climb import EndedError
 from kramar.training.photos import PhotoBatches, Shuffled
 from kramar.training.recipe import Recipe
 
@@ -46,6 +49,7 @@ def trained(
     checkpoint: Path | None = None,
     die_after: int | None = None,
     judged: Sequence[float] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[Network, list[Epoch]]:
     network = networks.build(ARCHITECTURE, 3, Top(dropout=0.2), seed=3)
     network.to(memory_format=torch.channels_last)
@@ -82,6 +86,7 @@ def trained(
         progress=Silent(),
         checkpoint=checkpoint,
         after_epoch=after,
+        stopped=stopped,
     )
     return network, epochs
 
@@ -218,31 +223,19 @@ def test_each_stage_learns_at_a_share_of_the_one_above() -> None:
 
 
 def test_training_that_is_stopped_judges_what_it_has(tmp_path: Path) -> None:
-    asked = iter([False] * 9 + [True] * 99)
-    network = networks.build(ARCHITECTURE, 3, Top(), seed=3)
-    batches = PhotoBatches(
-        Photos(),
-        TRUTH,
-        POLICIES["none"](ARCHITECTURE.resize, 0.5),
-        size=16,
-        batch=8,
-        seed=3,
-        accelerator=Accelerator(cpu=True),
-    )
-    epochs = loop.fit(
-        network,
-        batches,
-        lambda _: (1.0, 0.5),
-        Recipe(epochs=5, batch=8),
-        seed=0,
-        loss=losses.of(Recipe()),
-        accelerator=Accelerator(cpu=True),
-        progress=Silent(),
-        stopped=lambda: next(asked),
-    )
+    asked, checkpoint = iter([False] * 9 + [True] * 99), tmp_path / "training.safetensors"
+    _, epochs = trained(Recipe(epochs=5, batch=8), checkpoint, judged=[1.0] * 2, stopped=lambda: next(asked))
     # Six steps an epoch, and the question once before each: it ends in the second.
     assert len(epochs) == 2
-    assert epochs[-1].val_accuracy == 0.5
+    assert epochs[-1].val_loss == 1.0
+    # Who goes on later has that epoch from its beginning.
+    with safe_open(checkpoint, "pt") as file:
+        assert len(json.loads(file.metadata()["epochs"])) == 1
+
+
+def test_training_that_is_stopped_before_its_first_step_leaves_nothing_to_keep() -> None:
+    with pytest.raises(EndedError):
+        trained(Recipe(epochs=5, batch=8), stopped=lambda: True)
 
 
 def test_processes_share_an_epoch_without_overlap() -> None:

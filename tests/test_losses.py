@@ -53,6 +53,13 @@ def test_one_number_of_the_thesis_s_loss_worked_out_on_paper() -> None:
     assert losses.thesis(2, 0.3)(out, told).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_student_s_second_classifier_is_taught_as_well(scaling: str) -> None:
+    criterion = losses.scaling(scaling)(2, 0.3)
+    found = criterion((Z, 2 * Z), TAUGHT)
+    assert torch.allclose(found, criterion(Z, TAUGHT) + losses.AUXILIARY_SHARE * criterion(2 * Z, TAUGHT))
+
+
 def test_at_temperature_one_both_are_the_same() -> None:
     assert torch.allclose(losses.thesis(1, 0.4)(Z, TAUGHT), losses.hinton(1, 0.4)(Z, TAUGHT))
 

@@ -443,6 +443,19 @@ def test_without_validation_photos_channels_go_too(ground: Ground, tail: Climbed
     assert blind.limits.fits(done)
 
 
+def test_what_is_too_slow_is_not_copied(ground: Ground, head: Climbed, tail: Climbed) -> None:
+    slow = tail.model_copy(update={"milliseconds": 10 * head.milliseconds, "val": head.val})
+    climbed = {"tail": slow, "head": head.model_copy(update={"val": None})}
+    assert QuantisedRung(ground).plan(600.0, climbed).models == ["head"]
+    climbed["head"] = head
+    quick = replace(ground, limits=Limits(latency=2 * head.milliseconds))
+    better = slow.model_copy(update={"val": tail.val})
+    assert QuantisedRung(quick).plan(600.0, {**climbed, "tail": better}).models == ["head"]
+    # Where all are, the fastest may come to be fast enough.
+    none = replace(ground, limits=Limits(latency=0.1 * head.milliseconds))
+    assert QuantisedRung(none).plan(600.0, {**climbed, "tail": better}).models == ["head"]
+
+
 def test_a_copy_that_cannot_be_made_is_an_export_error(
     ground: Ground, tail: Climbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,16 +523,16 @@ def test_measuring_speed_leaves_the_weights_alone(opened: Opened) -> None:
 def test_maps_used_least_recently_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
     for age, name in enumerate(("old", "older")):
-        with maps.room_for(name, 0, 10**9):
+        with maps.room_for(name, 0, 0, 10**9):
             store = maps.store(name, 0, (2, 4, 4))
             store.append([f"{number:064x}" for number in range(100)], np.zeros((100, 4, 4, 2), np.float16))
         place = maps.folder() / name
         then = place.stat().st_mtime - 100 * (age + 1)
         os.utime(place, (then, then))
     each = maps.size(maps.folder() / "old")
-    with maps.room_for("new", 1000, each + 1500):
+    with maps.room_for("new", 1000, 1000, each + 1500):
         assert {path.name for path in maps.folder().iterdir()} == {"old", "new"}
-    with maps.room_for("newer", 1000, 2000):
+    with maps.room_for("newer", 1000, 1000, 2000):
         assert "old" not in {path.name for path in maps.folder().iterdir()}
 
 
@@ -580,12 +593,40 @@ def test_the_network_is_left_on_the_way_back(opened: Opened) -> None:
 def test_maps_of_its_own_go_too_where_they_alone_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
     hashes = [f"{number:064x}" for number in range(100)]
-    with maps.room_for("own", 10_000, 10**9):
+    with maps.room_for("own", 10_000, 10_000, 10**9):
         maps.store("own", 0, (2, 4, 4)).append(hashes, np.zeros((100, 4, 4, 2), np.float16))
-    with maps.room_for("own", 1000, 10**9):
+    with maps.room_for("own", 1000, 0, 10**9):
         assert len(maps.store("own", 0, (2, 4, 4))) == 100
-    with maps.room_for("own", 1000, 2000):
+    # Those of other photos that leave no room for new ones.
+    with maps.room_for("own", 5000, 5000, maps.size(maps.folder() / "own") + 4999):
         assert maps.size(maps.folder() / "own") == 0
+
+
+def test_maps_of_other_photos_leave_room_for_those_that_are_needed(
+    ground: Ground, opener: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
+    rung = TailRung(ground, device(), opener)
+    views = rung._views(backbone_network.body_of(backbone_network.start(opener().backbone, ground.classes)))
+    train = ground.material.parts["train"]
+    limited = replace(ground, cache_size=views.bytes * 7 * len(train))
+    rung = TailRung(limited, device(), opener)
+    empty = rung.plan(300.0, {})
+    assert empty.numbers["views"] > 4
+    channels, height, width = views.shape
+    store = maps.store(views.name, 0, views.shape)
+    others = [f"{number:064x}" for number in range(6 * len(train))]
+    store.append(others, np.zeros((len(others), height, width, channels), np.float16))
+    with maps.room_for(views.name, 0, 0, 10**12):
+        # Another run needs them.
+        assert rung.plan(300.0, {}).numbers.get("views", 0) <= 1
+    assert rung.plan(300.0, {}).numbers["views"] == empty.numbers["views"]
+    assert not len(maps.store(views.name, 0, views.shape))
+    # Of those that are there already, there may be as many as before.
+    views.fill(train, [0, 1], Told())
+    again = rung.plan(300.0, {})
+    assert again.numbers["views"] >= empty.numbers["views"] - 1
+    assert len(maps.store(views.name, 1, views.shape)) == len(train)
 
 
 def test_steps_are_written_as_they_were_decided() -> None:

@@ -26,7 +26,7 @@ try:
 except ImportError:
     raise MissingExtra("train", "training") from None
 
-_HASH_BYTES = 32
+HASH_BYTES = 32
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -54,14 +54,14 @@ class RowStore(Generic[Number]):
     def _refresh(self) -> None:
         """Take in the photos that any process has added since this one last looked."""
         whole = min(
-            self._hashes_path.stat().st_size // _HASH_BYTES,
+            self._hashes_path.stat().st_size // HASH_BYTES,
             self._rows_path.stat().st_size // self._row_bytes,
         )
         with self._hashes_path.open("rb") as file:
-            file.seek(self._read * _HASH_BYTES)
-            hashes = file.read((whole - self._read) * _HASH_BYTES)
+            file.seek(self._read * HASH_BYTES)
+            hashes = file.read((whole - self._read) * HASH_BYTES)
         for place in range(whole - self._read):
-            self._rows[hashes[place * _HASH_BYTES : (place + 1) * _HASH_BYTES]] = self._read + place
+            self._rows[hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]] = self._read + place
         self._read = whole
 
     def __contains__(self, photo_hash: object) -> bool:
@@ -84,9 +84,9 @@ class RowStore(Generic[Number]):
                         new.setdefault(bytes.fromhex(photo_hash), place)
                 rows = arrays[list(new.values())].astype(self._dtype).tobytes()
                 # Hashes beyond the last whole row would come to name rows that are not theirs.
-                os.truncate(self._hashes_path, self._read * _HASH_BYTES)
+                os.truncate(self._hashes_path, self._read * HASH_BYTES)
                 _write_at(self._rows_path, self._read * self._row_bytes, rows)
-                _write_at(self._hashes_path, self._read * _HASH_BYTES, b"".join(new))
+                _write_at(self._hashes_path, self._read * HASH_BYTES, b"".join(new))
                 self._refresh()
         except OSError as error:
             raise output_error(self._rows_path, error) from error

@@ -44,7 +44,8 @@ def convert(backbone: Backbone, path: Path, rate: Path) -> None:
     """
     make_folder(path.parent)
     command = [sys.executable, "-m", "kramar.models.conversion", backbone.name, str(path), str(rate)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # In a session of its own: a Ctrl-C of the terminal is for this process, which may go on.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
     machine.child_ended()
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]

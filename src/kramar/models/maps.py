@@ -13,7 +13,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from kramar.config import cache_folder
-from kramar.data.store import RowStore
+from kramar.data.store import HASH_BYTES, RowStore
 from kramar.files import make_folder, output_error
 
 Half = npt.NDArray[np.float16]
@@ -26,8 +26,8 @@ def folder() -> Path:
 
 
 def bytes_of(shape: Sequence[int]) -> int:
-    """What the maps of one view of one photo take, of ``shape`` (channels, height, width)."""
-    return 2 * math.prod(shape)
+    """What the maps of one view of one photo take, of ``shape`` (channels, height, width), and its photo's hash."""
+    return 2 * math.prod(shape) + HASH_BYTES
 
 
 def store(name: str, view: int, shape: tuple[int, int, int]) -> RowStore[np.float16]:
@@ -37,9 +37,10 @@ def store(name: str, view: int, shape: tuple[int, int, int]) -> RowStore[np.floa
 
 
 @contextmanager
-def room_for(name: str, needed: int, limit: int) -> Iterator[None]:
-    """Keep the maps called ``name`` in the block, and make room for ``needed`` bytes of them, so that all stay in
-    ``limit``: those that were used least recently go, unless another process uses them.
+def room_for(name: str, needed: int, missing: int, limit: int) -> Iterator[None]:
+    """Keep the maps called ``name`` in the block, and make room for ``needed`` bytes of them, of which ``missing`` are
+    not there yet, so that all stay in ``limit``: those that were used least recently go, unless another process uses
+    them.
 
     Raises OutputError.
     """
@@ -51,13 +52,12 @@ def room_for(name: str, needed: int, limit: int) -> Iterator[None]:
             (path for path in folder().iterdir() if path.is_dir() and path.name != name),
             key=lambda path: path.stat().st_mtime,
         )
-        own = size(folder() / name)
-        if held and max(own, needed) > limit:
-            # What an earlier run with more room has left: which of it is needed, nobody knows here.
-            for view in (folder() / name).glob("view*"):
-                shutil.rmtree(view, ignore_errors=True)
-            own = 0
-        total = max(own, needed) + sum(map(size, others))
+        own = size(folder() / name) + missing
+        if held and own > limit:
+            # Of other photos, or of an earlier run with more room: which of them are needed, nobody knows here.
+            _drop_views(name)
+            own = needed
+        total = own + sum(map(size, others))
         for path in others:
             if total <= limit:
                 break
@@ -74,6 +74,24 @@ def room_for(name: str, needed: int, limit: int) -> Iterator[None]:
     finally:
         if held:
             lock.release()
+
+
+def drop(name: str) -> bool:
+    """Whether the maps called ``name`` are gone now: not where a process uses them. Raises OutputError."""
+    make_folder(folder() / name)
+    lock = FileLock(folder() / name / _IN_USE)
+    if not _acquire(lock):
+        return False
+    try:
+        _drop_views(name)
+    finally:
+        lock.release()
+    return True
+
+
+def _drop_views(name: str) -> None:
+    for view in (folder() / name).glob("view*"):
+        shutil.rmtree(view, ignore_errors=True)
 
 
 def size(path: Path) -> int:

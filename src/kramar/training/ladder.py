@@ -78,13 +78,15 @@ def climb(
         if step is None:
             step = _decide(ground, [one for one in rungs[place:] if one.rung.key not in steps], climbed)
             steps[rung.key] = step
-            decided(steps)
+            # That an end was wanted is nothing that a later start has to repeat.
+            if not ground.stopped():
+                decided(steps)
         if not step.do:
             skipped.append(Skipped(key=rung.key, rung=rung.rung, why=step.why))
             ground.progress.say(f"Rung {rung.key} is left out: {step.why}")
             continue
         done = ground.done(rung.key)
-        if done is None:
+        if done is None or (done.source and done.source not in step.models):
             if step.expected:
                 ground.progress.say(f"Rung {rung.key}: about {step.expected:.0f} s")
             try:
@@ -144,6 +146,8 @@ def reason(one: Climbed, chosen: Climbed, limits: Limits) -> str:
     """Why a rung's model was kept, or not."""
     if one.key == chosen.key:
         why = "the most accurate on validation" if one.val else "the last rung"
+        if limits != Limits():
+            why += " within the limits"
         if one.source and one.passed:
             why = f"stands for {one.source}: {one.note}"
         elif one.source:
@@ -155,4 +159,6 @@ def reason(one: Climbed, chosen: Climbed, limits: Limits) -> str:
         return one.note
     if chosen.source == one.key:
         return f"{chosen.key} takes its place"
-    return f"not better than {chosen.key} on validation"
+    if one.val is None:
+        return f"{chosen.key} came later"
+    return f"not better than {chosen.source if chosen.passed else chosen.key} on validation"

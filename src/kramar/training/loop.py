@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from kramar.progress import Progress
 from kramar.records import Epoch
 from kramar.training.checkpoint import Checkpoint
+from kramar.training.climb import EndedError
 from kramar.training.losses import Loss, Target, Taught
 from kramar.training.recipe import Recipe
 from kramar.training.seeds import derived
@@ -84,10 +85,11 @@ def fit(
             add up to the same step where photos do not depend on each other: mixtures are of one part, and batch
             normalisation that learns sees one part.
         after_epoch: called after each epoch with all epochs; what it raises ends the training.
-        stopped: asked after each step; once it says so, the epoch ends there, is judged, and is the last.
+        stopped: asked after each step; once it says so, the epoch ends there, is judged, and is the last. The
+            checkpoint is without it: who goes on from that has the whole epoch.
 
     Returns:
-        One record an epoch.
+        One record an epoch. Raises EndedError where ``stopped`` says so before the first step.
     """
     optimiser = build_optimiser(model, recipe, body)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(recipe, len(batches)))
@@ -108,6 +110,7 @@ def fit(
             torch.manual_seed(derived(seed, number))
             running.train()
             sums = torch.zeros(2, device=accelerator.device)
+            is_cut = False
             for inputs, target in batches.epoch(number):
                 for some, told in _parts(inputs, target, at_once):
                     with accelerator.autocast():
@@ -120,7 +123,8 @@ def fit(
                 if average is not None:
                     average.update_parameters(model)
                 advance(1)
-                if stopped():
+                is_cut = stopped()
+                if is_cut:
                     break
             total, seen = accelerator.reduce(sums, "sum").tolist()
             judged.eval()
@@ -135,9 +139,11 @@ def fit(
                     seconds=time.monotonic() - start,
                 )
             )
-            if accelerator.is_main_process:
+            if accelerator.is_main_process and not is_cut:
                 state.save()
             after_epoch(state.epochs)
+        if recipe.epochs and not state.epochs:
+            raise EndedError
         state.load_best()
     return state.epochs
 

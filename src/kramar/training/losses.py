@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,26 +32,26 @@ Criterion = Callable[[Output, Target], Tensor]
 Loss = Callable[[nn.Module, Tensor, Target], Tensor]
 
 
-def cross_entropy(smoothing: float) -> Criterion:
-    """The ordinary criterion, with label smoothing; Inception's second classifier has its share of it."""
+def _of_each_classifier(judged: Callable[[Tensor, Any], Tensor]) -> Criterion:
+    """The criterion that judges logits ``[B, C]``; Inception's second classifier has its share of it."""
 
     def criterion(out: Output, target: Target) -> Tensor:
-        assert isinstance(target, Tensor)
-        first, second = out if isinstance(out, tuple) else (out, None)
-        value = functional.cross_entropy(first, target, label_smoothing=smoothing, reduction="none")
-        if second is not None:
-            value = value + AUXILIARY_SHARE * functional.cross_entropy(
-                second, target, label_smoothing=smoothing, reduction="none"
-            )
-        return value
+        if isinstance(out, Tensor):
+            return judged(out, target)
+        first, second = out
+        return judged(first, target) + AUXILIARY_SHARE * judged(second, target)
 
     return criterion
 
 
-def _taught(out: Output, target: Target) -> tuple[Tensor, Taught]:
-    assert isinstance(out, Tensor), "networks with a second classifier are no students"
-    assert isinstance(target, Taught)
-    return out, target
+def cross_entropy(smoothing: float) -> Criterion:
+    """The ordinary criterion, with label smoothing."""
+
+    @_of_each_classifier
+    def criterion(logits: Tensor, truth: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="none")
+
+    return criterion
 
 
 def _soft_cross_entropy(logits: Tensor, taught: Taught, temperature: float) -> Tensor:
@@ -68,8 +68,8 @@ def thesis(temperature: float, weight: float) -> Criterion:
     first term: at its minimum softmax(z / T) = p.
     """
 
-    def criterion(out: Output, target: Target) -> Tensor:
-        logits, taught = _taught(out, target)
+    @_of_each_classifier
+    def criterion(logits: Tensor, taught: Taught) -> Tensor:
         hard = functional.cross_entropy(logits, taught.truth, reduction="none")
         return _soft_cross_entropy(logits, taught, temperature) + weight * hard
 
@@ -84,8 +84,8 @@ def hinton(temperature: float, weight: float) -> Criterion:
     the same at every T. At T = 1 it is the thesis's loss.
     """
 
-    def criterion(out: Output, target: Target) -> Tensor:
-        logits, taught = _taught(out, target)
+    @_of_each_classifier
+    def criterion(logits: Tensor, taught: Taught) -> Tensor:
         softened = Taught(taught.truth, taught.logits / temperature)
         soft = temperature**2 * _soft_cross_entropy(logits, softened, temperature)
         return soft + weight * functional.cross_entropy(logits, taught.truth, reduction="none")
@@ -100,8 +100,8 @@ def dist(temperature: float, weight: float) -> Criterion:
     softmax(logits / T), plus lambda times cross-entropy. A class's share is spread over its batch's photos.
     """
 
-    def criterion(out: Output, target: Target) -> Tensor:
-        logits, taught = _taught(out, target)
+    @_of_each_classifier
+    def criterion(logits: Tensor, taught: Taught) -> Tensor:
         ours = (logits / temperature).softmax(dim=1)
         theirs = (taught.logits / temperature).softmax(dim=1)
         between = 1 - _pearson(ours, theirs)

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from kramar.data.manifest import Entry
-from kramar.data.store import RowStore
+from kramar.data.store import HASH_BYTES, RowStore
 from kramar.models import maps, squares
 from kramar.models.networks import Network
 from kramar.models.squares import Squares, roomy
@@ -40,15 +40,26 @@ def drawn(
     They are drawn once, and kept for the block and for the next one, within ``limit`` bytes. Raises OutputError.
     """
     name = f"{rule.key}-{recipe.augment}-{recipe.strength:g}"
-    with maps.room_for(name, count * len(entries) * rule.size**2 * 3, int(limit)):
+    each = rule.size**2 * 3 + HASH_BYTES
+    missing = sum(len(_pending(_store(name, rule, number), entries)) for number in range(count))
+    with maps.room_for(name, count * len(entries) * each, missing * each, int(limit)):
         yield [_view(name, entries, rule, recipe, number, progress) for number in range(count)]
+
+
+def _store(name: str, rule: ResizeRule, number: int) -> RowStore[np.uint8]:
+    return RowStore(maps.folder() / name / f"view{number}", "squares.u8", (rule.size, rule.size, 3), np.uint8)
+
+
+def _pending(store: RowStore[np.uint8], entries: Sequence[Entry]) -> list[Entry]:
+    """One entry for each photo that is not there."""
+    return list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
 
 
 def _view(
     name: str, entries: Sequence[Entry], rule: ResizeRule, recipe: Recipe, number: int, progress: Progress
 ) -> View:
-    store = RowStore(maps.folder() / name / f"view{number}", "squares.u8", (rule.size, rule.size, 3), np.uint8)
-    pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
+    store = _store(name, rule, number)
+    pending = _pending(store, entries)
     shown = roomy(rule) if number else rule
     squares.keep(pending, shown, progress)
     photos = squares.squares(pending, shown)

@@ -39,6 +39,8 @@ NARROWED_ON = 256
 _SCALES = 1.05
 # Faster arithmetic is preferred to exact weights only where it is faster by so much.
 WORTH = 1.1
+# Two measurements of the same file differ by so much.
+ALIKE = 1.25
 _TOGETHER = 8
 # The source and so many copies of it look at all that they are compared on.
 _COPIES = 3
@@ -124,15 +126,20 @@ class QuantisedRung:
 
     def _source(self, climbed: Mapping[str, Climbed]) -> tuple[Climbed, float | None]:
         """The most accurate model whose copy will be small enough, or else of all networks, and the share of channels
-        that is to be left of that one; the smallest, where none would be."""
-        size = self._ground.limits.size
-        able = [one for one in climbed.values() if size is None or copied(self._ground, one) <= size]
+        that is to be left of that one; the smallest, where none would be. What is slower than the limit is no model of
+        a copy, unless all are."""
+        limits, all_of_them = self._ground.limits, list(climbed.values())
+        slowest = np.inf
+        if limits.latency is not None:
+            slowest = max(limits.latency, ALIKE * min(one.milliseconds for one in all_of_them))
+        quick = [one for one in all_of_them if one.milliseconds <= slowest]
+        able = [one for one in quick if limits.size is None or copied(self._ground, one) <= limits.size]
         if (found := best(able, Limits())) is not None:
             return found, None
-        networks = [one for one in climbed.values() if architectures.find(one.backbone).family in BACKBONES]
+        networks = [one for one in quick if architectures.find(one.backbone).family in BACKBONES]
         if (found := best(networks, Limits())) is not None and (share := room(self._ground, found.backbone)):
             return found, share
-        return min(climbed.values(), key=lambda one: one.bytes), None
+        return min(quick, key=lambda one: one.bytes), None
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Make copies, compare them with their source, keep one."""

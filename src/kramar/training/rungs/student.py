@@ -96,7 +96,6 @@ class StudentLearner:
         said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
         located = weights.locate(architecture)
         network = self._network()
-        checkpoint = ground.folder / f"{key}.training.safetensors"
         with taught.drawn(train, rule, recipe, count, ground.cache_size, ground.progress) as views:
             epochs = taught.learn(
                 network,
@@ -108,7 +107,7 @@ class StudentLearner:
                 seed=derived(ground.seed, 8),
                 accelerator=self._accelerator,
                 progress=ground.progress,
-                checkpoint=checkpoint,
+                checkpoint=ground.checkpoint(key),
                 body=[network.body] if located else (),
                 stopped=ground.stopped,
             )
@@ -126,7 +125,6 @@ class StudentLearner:
             verification=verification,
             epochs=epochs,
         )
-        checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
 
     def _network(self) -> Network:

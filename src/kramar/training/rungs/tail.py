@@ -90,10 +90,10 @@ class TailRung:
         least_each = 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
         if photos < min(counts["train"], _FEWEST_A_CLASS * ground.classes):
-            if rows < counts["train"]:
+            if rows < _FEWEST_A_CLASS * ground.classes:
                 size = counts["train"] * views.bytes
                 return Step(do=False, why=f"no room: one view of all photos takes {size / 1e6:.0f}MB of --cache-size")
-            least = fixed + min(counts["train"], 10 * ground.classes) * least_each
+            least = fixed + min(counts["train"], _FEWEST_A_CLASS * ground.classes) * least_each
             return Step(
                 do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             )
@@ -101,14 +101,30 @@ class TailRung:
         an_epoch = min(photos, EPOCH_PHOTOS)
         cost = an_epoch / rate
         most = MOST_PASSES * photos / an_epoch
-        # Time goes to passes, and to as many views as they are worth.
-        looking, count, epochs = 0.0, 0, 0
-        for view in range(max(1, min(MOST_VIEWS, rows // photos))):
-            more = looking + len(views.missing(train, view)) / bare
-            affordable = int(min(most, (spare - more) / cost))
-            if count and (affordable * an_epoch < SHOWN * (view + 1) * photos and more > looking):
-                break
-            looking, count, epochs = more, view + 1, max(1, affordable)
+
+        def shared(free: int, missing: Callable[[int], int]) -> tuple[float, int, int]:
+            """Time goes to passes, and to as many views as they are worth and ``free`` rows have room for."""
+            looking, taken, count, epochs = 0.0, 0, 0, 0
+            for view in range(MOST_VIEWS):
+                taken += missing(view)
+                more = taken / bare
+                affordable = int(min(most, (spare - more) / cost))
+                is_worth = affordable * an_epoch >= SHOWN * (view + 1) * photos or more <= looking
+                if taken > free or (count and not is_worth):
+                    break
+                looking, count, epochs = more, view + 1, max(1, affordable)
+            return looking, count, epochs
+
+        val = some(ground.material.known("val"), heads.HEAD_VAL)
+        left = int((ground.cache_size - maps.size(maps.folder() / views.name)) / views.bytes)
+        found = shared(left - len(views.missing(val, 0)), lambda view: len(views.missing(train, view)))
+        anew = shared(rows, lambda _: photos)
+        # Maps of other photos go where they leave too little room.
+        if 2 * found[1] < anew[1] and maps.drop(views.name):
+            found = anew
+        looking, count, epochs = found
+        if not count:
+            return Step(do=False, why="no room: another run uses the maps that fill --cache-size")
         return Step(
             do=True,
             expected=fixed + looking + epochs * cost,
@@ -142,7 +158,10 @@ class TailRung:
         body = backbone_network.body_of(backbone_network.start(opened.backbone, ground.classes))
         cut, count = int(numbers["cut"]), int(numbers["views"])
         views = self._views(body, cut)
-        with maps.room_for(views.name, views.bytes * (len(train) * count + len(val)), int(ground.cache_size)):
+        needed = len(train) * count + len(val)
+        missing = sum(len(views.missing(train, view)) for view in range(count)) + len(views.missing(val, 0))
+        limit = int(ground.cache_size)
+        with maps.room_for(views.name, views.bytes * needed, views.bytes * missing, limit):
             views.fill(val, [0], ground.progress)
             rate = views.fill(train, range(count), ground.progress, ground.stopped)
             if rate:
@@ -160,7 +179,6 @@ class TailRung:
             centre = torch.from_numpy(views.embeddings(train, 0).mean(axis=0))
             learner = Tail(network, cut, centre).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             before = {name: value.clone() for name, value in network.state_dict().items()}
-            checkpoint = ground.folder / f"{self.key}.training.safetensors"
             batches = DrawnBatches(
                 [views.maps(train, view) for view in range(count)],
                 labels(ground.material.numbers(train), device),
@@ -179,7 +197,7 @@ class TailRung:
                 loss=loss,
                 accelerator=self._accelerator,
                 progress=ground.progress,
-                checkpoint=checkpoint,
+                checkpoint=ground.checkpoint(self.key),
                 body=list(learner.stages),
                 stopped=ground.stopped,
             )
@@ -202,7 +220,6 @@ class TailRung:
             verification=verification,
             epochs=epochs,
         )
-        checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
 
 

@@ -28,9 +28,9 @@ PAYS = 0.99
 # The part of a taught head's targets that is the label.
 LABELS = 0.5
 _FOLDS = 3
-# A fit of all views, in seconds a million numbers: a guess, by which the whole rung was expected to take 104 s on
-# Grocery and took 99 s (docs/benchmarks.md).
-_SECONDS_A_MILLION = 1.4
+# A fit of all views, in seconds a million numbers: by which the whole rung was expected to take 114 s on Grocery's 81
+# classes, and took 84 s (docs/benchmarks.md). More classes take longer.
+_SECONDS_A_MILLION, _CLASSES = 1.4, 81
 _FIXED_SECONDS = 5.0
 
 
@@ -62,7 +62,7 @@ class ViewsRung:
         caching = CACHING * opened.choice.rates[opened.choice.engine]
         photos = {part: len(entries) for part, entries in ground.material.parts.items()}
         a_view = (photos["train"] + photos["val"]) / caching
-        a_view += photos["train"] * opened.backbone.width / 1e6 * _SECONDS_A_MILLION
+        a_view += photos["train"] * opened.backbone.width / 1e6 * _SECONDS_A_MILLION * max(1, ground.classes / _CLASSES)
         fixed = _FIXED_SECONDS + (2 * photos["val"] + photos["test"]) / caching
         room = int(ground.cache_size / maps.bytes_of(self._views.shape) / max(1, photos["train"] + photos["val"]))
         count = min(MOST_VIEWS, int((seconds - fixed) / a_view), room)
@@ -83,8 +83,10 @@ class ViewsRung:
         count = int(step.numbers["views"])
         train, val = ground.material.parts["train"], ground.material.parts["val"]
         needed = views.bytes * count * (len(train) + len(val))
-        with maps.room_for(views.name, needed, int(ground.cache_size)):
-            views.fill([*train, *val], range(count), ground.progress, ground.stopped)
+        both = [*train, *val]
+        missing = views.bytes * sum(len(views.missing(both, view)) for view in range(count))
+        with maps.room_for(views.name, needed, missing, int(ground.cache_size)):
+            views.fill(both, range(count), ground.progress, ground.stopped)
         shown = [views.embeddings(train, view) for view in range(count)]
         every = self._part(train, np.concatenate(shown), count)
         held_out = self._part(val, views.embeddings(val, 0), 1)

@@ -146,7 +146,6 @@ class WholeLearner:
         sizes = _sizes(rule.size, epochs, taught=bool(teachers))
         recipe, still = (GENTLE, hold_still(body)) if gentle else (RECIPE, 0)
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        checkpoint = ground.folder / f"{key}.training.safetensors"
         done = loop.fit(
             network,
             Growing(
@@ -172,7 +171,7 @@ class WholeLearner:
             loss=self._loss(recipe, teachers),
             accelerator=accelerator,
             progress=ground.progress,
-            checkpoint=checkpoint,
+            checkpoint=ground.checkpoint(key),
             body=list(body.stages),
             at_once=self._at_once(network, rule.size),
             stopped=ground.stopped,
@@ -196,7 +195,6 @@ class WholeLearner:
             verification=verification,
             epochs=done,
         )
-        checkpoint.unlink(missing_ok=True)
         return ground.leave(learnt, logits, began)
 
     def _network(self, backbone: Backbone, one: Climbed) -> Network:
