@@ -63,6 +63,8 @@ _SHOWN_SHARE = 0.05
 _JUDGING_SHARE = 0.05
 # Validation photos that say how much that is new is usual.
 _HELD = 300
+# Of a number in a model file's card.
+_NUMBER_BYTES = 24
 # The share of the bare model's rate at which a model file scores photos that are decoded beside it.
 _SCORING = 0.8
 
@@ -203,7 +205,10 @@ class Training:
             embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
             self._learnt, self._saw["train"] = shown, embeddings
-        room = np.inf if self._limits.size is None else self._limits.size - chosen.bytes - CARD_ROOM
+        # What is promised of each class is written into the file as well, later.
+        numbers = (self._config.class_precision + self._config.class_sets) * len(material.classes)
+        taken = chosen.bytes + CARD_ROOM + _NUMBER_BYTES * numbers
+        room = np.inf if self._limits.size is None else self._limits.size - taken
         rank = unknowns.rank(embeddings.shape[1], room)
         return unknowns.fit(embeddings, truth, rank, held if len(held) > 1 else embeddings) if rank else None
 
