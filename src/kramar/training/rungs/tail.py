@@ -89,11 +89,12 @@ class TailRung:
         spare = seconds - fixed
         least_each = 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
-        if photos < min(counts["train"], _FEWEST_A_CLASS * ground.classes):
-            if rows < _FEWEST_A_CLASS * ground.classes:
+        fewest = min(counts["train"], _FEWEST_A_CLASS * ground.classes)
+        if photos < fewest:
+            if rows < fewest:
                 size = counts["train"] * views.bytes
                 return Step(do=False, why=f"no room: one view of all photos takes {size / 1e6:.0f}MB of --cache-size")
-            least = fixed + min(counts["train"], _FEWEST_A_CLASS * ground.classes) * least_each
+            least = fixed + fewest * least_each
             return Step(
                 do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             )
