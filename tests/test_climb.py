@@ -17,7 +17,7 @@ import kramar
 from kramar import FailedError, InputError, Run
 from kramar.models import maps
 from kramar.runtime.model import Model
-from kramar.training.rungs import quantised, tail
+from kramar.training.rungs import copies, quantised, tail
 from shell import HEARS_CTRL_C, command
 
 
@@ -127,7 +127,7 @@ def test_a_small_copy_is_made_where_size_asks_for_it(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantised, "_CONTROLLED_SECONDS", 1e9)
-    monkeypatch.setattr(quantised, "EXACT", ())
+    monkeypatch.setattr(copies, "EXACT", ())
     run = kramar.train(shop, tmp_path / "run", rungs="head,quantised", max_size="4.4MB")
     assert run.record.model.bytes <= 4.4e6
     assert (run.path / "model.onnx").stat().st_size == run.record.model.bytes

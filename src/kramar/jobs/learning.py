@@ -30,10 +30,9 @@ from kramar.runtime.session import any_photo
 from kramar.training.head import Part
 from kramar.training.material import ASIDE
 from kramar.training.relearn import Relearning, Setting
+from kramar.training.rungs.copies import MOST_LOST
 from kramar.version import __version__
 
-# What validation accuracy may fall by: the ladder's own measure of what is not worse (`training.rungs.quantised`).
-MOST_LOST = 0.005
 # Validation photos that say how much that is new is usual, in unknown scores.
 _HELD = 300
 # What an unknown score that the file computes may differ by, of the largest: decisions are rounded to a thousandth.

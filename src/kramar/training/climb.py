@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,16 @@ class Climbed(Learnt):
     openvino_milliseconds: float | None = None
 
 
+class Measured(Protocol):
+    """A model file of which the limits tell."""
+
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+
+    @property
+    def milliseconds(self) -> float: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a model file may be at most: bytes on disk, milliseconds for one ready photo. None: as it comes."""
@@ -97,11 +107,15 @@ class Limits:
     size: float | None = None
     latency: float | None = None
 
-    def fits(self, model: Climbed) -> bool:
+    def fits(self, model: Measured) -> bool:
         """Whether the file keeps to both."""
         return not self.excess(model)
 
-    def excess(self, model: Climbed) -> str:
+    def met(self, models: Iterable[Measured]) -> bool:
+        """Whether any of the files keeps to both."""
+        return any(self.fits(model) for model in models)
+
+    def excess(self, model: Measured) -> str:
         """By how much the file exceeds its limits, in words; nothing where it does not."""
         over = []
         if self.size is not None and model.bytes + CARD_ROOM > self.size:

@@ -105,7 +105,7 @@ def climb(
 def _decide(ground: Ground, rungs: Sequence[Planned], climbed: Mapping[str, Climbed]) -> Step:
     """What to do of the first of ``rungs``, given that the others are still to come."""
     first = rungs[0]
-    if ground.stopped() and not (first.shrinks and best(list(climbed.values()), ground.limits) is None):
+    if ground.stopped() and (not first.shrinks or ground.limits.met(climbed.values())):
         return Step(do=False, why="interrupted")
     left = ground.left() * _MARGIN / _slower(climbed.values())
     reserved = sum(one.reserve for one in rungs[1:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +14,26 @@ from kramar.errors import ExportError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
-from kramar.exporting.storage import AGREEMENT, CALIBRATED, COMPARED, EXACT
+from kramar.exporting.storage import CALIBRATED, COMPARED
 from kramar.files import replacing
 from kramar.models import architectures, backbones, squares
 from kramar.models.backbones import BACKBONES
 from kramar.models.squares import Squares
-from kramar.records import Estimate, Verification
+from kramar.records import Verification
 from kramar.runtime.model import Model, in_turns
 from kramar.runtime.session import Scores
 from kramar.training import backbone_network, compress, heads
 from kramar.training.budget import some
 from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
+from kramar.training.rungs import copies
+from kramar.training.rungs.copies import Copy, Way
 from kramar.training.rungs.whole import RECIPE
 
-# A copy may stand for its source when enough labels agree, and validation shows no larger loss than this. Both are
-# compared on all validation photos, and on training photos up to COMPARED in all.
-MOST_LOST = 0.005
 # Training photos that fewer channels are fitted to.
 NARROWED_ON = 256
 # What scales and their nodes add to the bytes of int8 weights: 1.04 times in EfficientNet-Lite0.
 _SCALES = 1.05
-# Faster arithmetic is preferred to exact weights only where it is faster by so much.
-WORTH = 1.1
 # Two measurements of the same file differ by so much.
 ALIKE = 1.25
 _TOGETHER = 8
@@ -49,40 +44,6 @@ _CONTROLLED_SECONDS = 240.0
 # Fewer channels and weights of four bits: arithmetic and the file, and looks at each photo, stage by stage. PyTorch
 # takes so many times as long for one. Numbers in an embedding, about, to which a head is fitted.
 _NARROWING_SECONDS, _NARROWING_LOOKS, _PYTORCH, _WIDTH = 15.0, 8, 1.2, 1800
-# How, the storage, and what makes a file of another.
-Way = tuple[str, str, Callable[[Path, Path], None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A smaller file and what was found of it; ``faster``, so many times as fast as its source."""
-
-    how: str
-    storage: str
-    path: Path
-    agreement: Estimate
-    lost: Estimate | None
-    milliseconds: float
-    faster: float
-    bytes: int
-
-    @property
-    def passed(self) -> bool:
-        """Whether it may stand for its source."""
-        return self.agreement.value >= AGREEMENT and (self.lost is None or self.lost.value <= MOST_LOST)
-
-    @property
-    def note(self) -> str:
-        """What was found, in words."""
-        lost = (
-            ""
-            if self.lost is None
-            else (
-                f", validation accuracy {-100 * self.lost.value:+.1f} points "
-                f"({-100 * self.lost.high:+.1f} to {-100 * self.lost.low:+.1f})"
-            )
-        )
-        return f"{self.how}: its labels agree on {self.agreement.percent()}{lost}"
 
 
 class QuantisedRung:
@@ -113,7 +74,7 @@ class QuantisedRung:
         for a run that leaves none has taken all its time for nothing."""
         source, share = self._source(climbed)
         expected = self.seconds(source.milliseconds, narrowed=share is not None)
-        if expected > seconds and best(list(climbed.values()), self._ground.limits):
+        if expected > seconds and self._ground.limits.met(climbed.values()):
             return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
         in_time = expected + _CONTROLLED_SECONDS <= seconds and not self._ground.stopped()
         controlled = share is None and in_time
@@ -155,28 +116,25 @@ class QuantisedRung:
         else:
             training = squares.squares(ground.material.parts["train"], model.card.resize)
             spread = range(0, len(training), max(1, len(training) // CALIBRATED))[:CALIBRATED]
-            ways = _ways([training[i] for i in spread], controlled=bool(step.numbers["controlled"]))
-        copies: list[Copy] = []
+            ways = copies.ways([training[i] for i in spread], controlled=bool(step.numbers["controlled"]))
+        made: list[Copy] = []
         failed: ExportError | None = None
-        for number, (how, kind, make) in enumerate(ways):
-            if ground.stopped() and copies:
-                break
-            if any(copy.passed and _same_way(copy.how, how, kind) for copy in copies):
-                continue
-            place = ground.folder / f".{number}.{self.key}.onnx"
+        while ways := copies.still(ways, made, ground.limits, stopped=ground.stopped()):
+            way, *ways = ways
+            place = ground.folder / f".{len(made)}.{self.key}.onnx"
             try:
-                make(path, place)
+                way.make(path, place)
             except ExportError as error:
                 # There may be other ways; that this one failed is said.
-                ground.progress.say(f"Warning: {how}: {error}")
+                ground.progress.say(f"Warning: {way.how}: {error}")
+                place.unlink(missing_ok=True)
                 failed = error
                 continue
-            copies.append(self._judged(place, how, kind, model, entries, photos, expected))
-            ground.progress.say(copies[-1].note)
-        if failed is not None and not copies:
+            made.append(self._judged(place, way, model, entries, photos, expected))
+            ground.progress.say(made[-1].note)
+        if failed is not None and not made:
             raise failed
-        kept = self._kept(copies)
-        return self._leave(kept, copies, source, step, began)
+        return self._leave(copies.chosen(made, ground.limits), made, source, step, began)
 
     def _narrower(self, source: Climbed, share: float) -> Way:
         """A copy with fewer channels, whose weights are few whole numbers, and a head of its own."""
@@ -195,7 +153,7 @@ class QuantisedRung:
             storage.int4_weights(target, target)
 
         kept = f", {share:.0%} of the last channels" if share < 1 else ""
-        return f"weights of four bits{kept}, float32 arithmetic", "int4", make
+        return Way(f"weights of four bits{kept}, float32 arithmetic", "int4", make)
 
     def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
         """Validation photos, then training photos, as many as there is time for, spread over the classes."""
@@ -207,8 +165,7 @@ class QuantisedRung:
     def _judged(
         self,
         path: Path,
-        how: str,
-        kind: str,
+        way: Way,
         source: Model,
         entries: Sequence[Entry],
         photos: Squares,
@@ -225,8 +182,7 @@ class QuantisedRung:
             before, after = (scores[: len(val)].argmax(axis=1) == truth for scores in (expected, found))
             lost = paired.difference(before, after, [entry.group for entry in val], ground.seed)
         return Copy(
-            how=how,
-            storage=kind,
+            way=way,
             path=path,
             agreement=wilson(int(same.sum()), len(same)),
             lost=lost,
@@ -235,29 +191,9 @@ class QuantisedRung:
             bytes=path.stat().st_size,
         )
 
-    def _kept(self, copies: Sequence[Copy]) -> Copy:
-        """Of those within the limits that pass, the fastest if it is worth it, or else the smallest.
-
-        Where none passes, the most alike of those within the limits; where none is, of all.
-        """
-        limits = self._ground.limits
-        able = [
-            copy
-            for copy in copies
-            if (limits.size is None or copy.bytes + CARD_ROOM <= limits.size)
-            and (limits.latency is None or copy.milliseconds <= limits.latency)
-        ]
-        good = [copy for copy in able or copies if copy.passed]
-        if not good:
-            return max(able or copies, key=lambda copy: copy.agreement.value)
-        fastest = max(good, key=lambda copy: copy.faster)
-        if fastest.faster >= WORTH:
-            return fastest
-        return min(good, key=lambda copy: copy.bytes)
-
-    def _leave(self, kept: Copy, copies: Sequence[Copy], source: Climbed, step: Step, began: float) -> Climbed:
+    def _leave(self, kept: Copy, made: Sequence[Copy], source: Climbed, step: Step, began: float) -> Climbed:
         ground, path = self._ground, self._ground.model_file(self.key)
-        card = Model(kept.path).card.model_copy(update={"rung": self.rung, "storage": kept.storage})
+        card = Model(kept.path).card.model_copy(update={"rung": self.rung, "storage": kept.way.storage})
         # The scores that it is judged on are the finished file's own.
         val = ground.material.parts["val"] or ground.material.parts["train"][:VERIFIED]
         photos = squares.squares(val, card.resize)
@@ -268,9 +204,9 @@ class QuantisedRung:
             onnx_file.describe(kept.path, card, temporary)
             again = _logits(Model(temporary), squares.squares(val[:VERIFIED], card.resize))
             onnx_file.require_same(again, logits[:VERIFIED])
-        for copy in copies:
+        for copy in made:
             copy.path.unlink(missing_ok=True)
-        others = "; ".join(copy.note for copy in copies if copy is not kept)
+        others = "; ".join(copy.note for copy in made if copy is not kept)
         share, faster = kept.bytes / source.bytes, f"{kept.faster:.2f} times as fast"
         if elsewhere := ground.in_openvino([Model(path), Model(ground.model_file(source.key))]):
             faster += f" in ONNX Runtime, {elsewhere[1] / elsewhere[0]:.2f} times in OpenVINO"
@@ -278,8 +214,8 @@ class QuantisedRung:
             key=self.key,
             rung=self.rung,
             backbone=source.backbone,
-            storage=kept.storage,
-            how=f"{kept.how}, of {source.key}: {share:.0%} of its bytes, {faster}",
+            storage=kept.way.storage,
+            how=f"{kept.way.how}, of {source.key}: {share:.0%} of its bytes, {faster}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,
@@ -289,21 +225,6 @@ class QuantisedRung:
             note=kept.note + (f" (tried too: {others})" if others else ""),
         )
         return ground.leave(learnt, logits[: len(ground.material.parts["val"])], began)
-
-
-def _ways(calibration: Sequence[Pixels], *, controlled: bool) -> list[Way]:
-    """How copies are made, those first that are preferred."""
-    exact = EXACT if controlled else EXACT[:1]
-    ways: list[Way] = [
-        (_named("int8 by ONNX Runtime", first), "int8", partial(_static, calibration, first)) for first in exact
-    ]
-    if controlled:
-        ways += [(_named("int8 by NNCF", first), "int8", partial(_nncf, calibration, first)) for first in exact]
-    return [
-        *ways,
-        ("int8 weights, float32 arithmetic", "int8", storage.int8_weights),
-        ("float16 weights, float32 arithmetic", "float16", storage.float16),
-    ]
 
 
 def room(ground: Ground, backbone: str) -> float | None:
@@ -318,23 +239,6 @@ def room(ground: Ground, backbone: str) -> float | None:
 def copied(ground: Ground, one: Climbed) -> float:
     """About the bytes of the smallest copy of a rung's model."""
     return _SCALES * storage.int8_bytes(ground.model_file(one.key))
-
-
-def _static(photos: Sequence[Pixels], exact: int, path: Path, target: Path) -> None:
-    storage.int8_onnxruntime(path, target, photos, exact)
-
-
-def _nncf(photos: Sequence[Pixels], exact: int, path: Path, target: Path) -> None:
-    storage.int8_nncf(path, target, photos, exact)
-
-
-def _named(way: str, exact: int) -> str:
-    return f"{way}, the first {exact} convolutions float32" if exact else way
-
-
-def _same_way(passed: str, how: str, kind: str) -> bool:
-    """Whether a way is not worth trying: it leaves more as it was than one that passed, or stores more."""
-    return kind == "float16" or passed.partition(",")[0] == how.partition(",")[0]
 
 
 def _probabilities(model: Model, photos: Squares) -> Scores:
