@@ -26,6 +26,7 @@ from kramar.exporting import fingerprints, onnx_file
 from kramar.files import make_folder, replacing, write_text
 from kramar.interrupt import gently
 from kramar.jobs.account import HeatPictures, Outcome, Thumbnails, account, samples, seconds
+from kramar.jobs.allowance import Allowance
 from kramar.jobs.card import licence, model_card, source
 from kramar.jobs.gather import Gathered
 from kramar.jobs.judgement import judge
@@ -37,7 +38,6 @@ from kramar.jobs.seen import SHOWN, Seen
 from kramar.models import architectures, engines
 from kramar.models.backbones import Backbone
 from kramar.models.engines import Choice, Converted
-from kramar.models.store import Rates
 from kramar.records import Decisions, Metrics, ModelCard, ResizeRule
 from kramar.report.page import render
 from kramar.runtime.model import Model
@@ -53,20 +53,12 @@ from kramar.training.rungs.head import HeadRung
 
 # Of the budget, from which its overshoot is said.
 OVERSHOOT = 1.1
-# What the report takes at the end.
-_FINISH_SECONDS = 4.0
 # With less time left after the head than this, nothing else is begun, unless the head is beyond the limits.
 _LEAST_SECONDS = 20.0
-# The share of the budget that training photos which tell what is known may take.
-_SHOWN_SHARE = 0.05
-# Labels are judged where that takes at most this share of the budget.
-_JUDGING_SHARE = 0.05
 # Validation photos that say how much that is new is usual.
 _HELD = 300
 # Of a number in a model file's card.
 _NUMBER_BYTES = 24
-# The share of the bare model's rate at which a model file scores photos that are decoded beside it.
-_SCORING = 0.8
 
 
 class Training:
@@ -86,7 +78,6 @@ class Training:
         self._stopped: Callable[[], bool] = lambda: False
         self._climbed: Sequence[Climbed] = ()
         self._aside = 0
-        self._judging = 0.0
         self._saw: dict[str, Scores] = {}
         self._learnt: list[Entry] = []
 
@@ -111,14 +102,15 @@ class Training:
         seen = store.gather([entry.hash for entry in ordered])
         parts = _parts(material, seen)
         with run.room("train"):
-            climbed, skipped = self._climb(material, converted, choice, parts, looked.done.rates)
+            allowance = Allowance(self._config.budget, material, choice, looked.done.rates, self._network.resize)
+            climbed, skipped = self._climb(material, converted, choice, parts, allowance)
             chosen = self._chosen(climbed)
         with run.room("audit"):
-            issues = self._issues(ordered, seen, climbed[0])
+            issues = self._issues(ordered, seen, climbed[0], judged=allowance.judging > 0)
         models, final = run.path / "models", run.path / "model.onnx"
         with run.room("export"):
             card = Model(models / f"{chosen.key}.onnx").card
-            familiar = self._familiar(chosen, material, parts)
+            familiar = self._familiar(chosen, material, parts, allowance.shown)
             onnx_file.describe(models / f"{chosen.key}.onnx", card, final, familiar)
         with run.room("evaluate"):
             answers = {
@@ -169,12 +161,12 @@ class Training:
             record.model_copy(update={"seconds": seconds(run), "peak_memory_bytes": machine.peak_memory()})
         )
 
-    def _issues(self, entries: list[Entry], seen: Scores, head: Climbed) -> list[Issue]:
+    def _issues(self, entries: list[Entry], seen: Scores, head: Climbed, *, judged: bool) -> list[Issue]:
         """What the photos were found to be, and now what their labels are, by their embeddings ``[N, D]``."""
         known, config = self._gathered.issues, self._config
         if config.skip_audit:
             return known
-        if not self._judging:
+        if not judged:
             self._run.say(f"No time to look for labels that are probably wrong: kramar audit {self._source} does")
             return known
         assert head.head is not None, "the first rung is the head"
@@ -190,7 +182,9 @@ class Training:
         asked = Asked(config.precision, by_class=config.class_precision, class_sets=config.class_sets)
         return fit(by, paths, asked, config.seed) if by else None
 
-    def _familiar(self, chosen: Climbed, material: Material, parts: Mapping[str, Part]) -> Familiar | None:
+    def _familiar(
+        self, chosen: Climbed, material: Material, parts: Mapping[str, Part], shown: list[Entry]
+    ) -> Familiar | None:
         """What tells unknown photos, by training photos; None where the model file has no room for it."""
         if chosen.key == HeadRung.key:
             embeddings, truth, held = parts["train"].embeddings, parts["train"].truth, parts["val"].embeddings
@@ -200,7 +194,7 @@ class Training:
             self._saw["train"] = embeddings[[places[one.image] for one in self._learnt]]
         else:
             model = Model(self._run.path / "models" / f"{chosen.key}.onnx")
-            shown, val = self._shown(material.parts["train"]), some(material.parts["val"], _HELD)
+            val = some(material.parts["val"], _HELD)
             (found,) = outputs(model, ["embedding"], [*shown, *val], self._run)
             embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
@@ -220,43 +214,23 @@ class Training:
             seen = Seen.of(fingerprints.body(final), {**material.parts, "train": self._learnt}, saw)
             seen.write(self._run.path / SEEN)
 
-    def _shown(self, train: list[Entry]) -> list[Entry]:
-        """The training photos that tell what is known: as many as a twentieth of the budget has time for."""
-        choice = self._run.plan.choice
-        assert choice is not None, "features came first"
-        in_time = _SHOWN_SHARE * self._config.budget * _SCORING * choice.rates[choice.engine]
-        return some(train, min(SHOWN, int(in_time)))
-
     def _climb(
         self,
         material: Material,
         converted: Converted,
         choice: Choice,
         parts: Mapping[str, Part],
-        rates: Rates | None,
+        allowance: Allowance,
     ) -> tuple[list[Climbed], list[ladder.Skipped]]:
         """The rungs that were climbed, the lowest first, and those that were not."""
         run, config, network = self._run, self._config, self._network
-        bare = choice.rates[choice.engine]
-        # Where photos are large, decoding them takes longer than looking at them.
-        a_photo = max(1 / (_SCORING * bare), 1 / rates.features if rates else 0.0)
-        size = network.resize.size
-        shown = (material.parts["val"], material.parts[ASIDE], self._shown(material.parts["train"]))
-
-        def left() -> float:
-            longer = [(architectures.find(one.backbone).resize.size / size) ** 2 for one in self._climbed[1:]]
-            each = [a_photo + (times - 1) / bare for times in longer]
-            scoring = len(material.parts["test"]) * sum(each)
-            deciding = sum(map(len, shown)) * max(each, default=a_photo)
-            return config.budget - run.elapsed - _FINISH_SECONDS - self._judging - scoring - deciding
-
         make_folder(run.path / "models")
         ground = Ground(
             folder=run.path / "models",
             material=material,
             seed=config.seed,
             progress=run,
-            left=left,
+            left=lambda: allowance.left(run.elapsed, self._climbed),
             stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
             card=self._card(material),
             cache_size=config.cache_size,
@@ -271,8 +245,7 @@ class Training:
         first, _ = climb(
             [Planned(HeadRung(ground, converted.path, network.name, network.resize, parts), share=0.0)], ()
         )
-        # A fit a fold takes about as long as the settings that the head was chosen from.
-        self._judging = first[0].seconds if first[0].seconds <= _JUDGING_SHARE * config.budget else 0.0
+        allowance.judge(first[0])
         rest = config.rungs[1:]
         no_time = ground.left() < _LEAST_SECONDS and self._limits.fits(first[0])
         if rest and len(run.plan.steps or {}) == 1 and no_time:
