@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -104,3 +106,15 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
     (tmp_path / "backbones").touch()
     with pytest.raises(OutputError, match="backbones: a file is where a folder was expected"):
         convert(BACKBONE, tmp_path / "backbones" / "net.onnx", tmp_path / "backbones" / "rate.json")
+
+
+def test_ctrl_c_in_a_terminal_is_not_for_the_process_that_converts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal signals all processes of its session; the run finishes well, and needs the file."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!{sys.executable}\nimport os, sys\nopen(sys.argv[4], "w").write(str(os.getsid(0)))\n')
+    stand_in.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    convert(BACKBONE, tmp_path / "backbone.onnx", tmp_path / "rate.json")
+    assert int((tmp_path / "backbone.onnx").read_text()) != os.getsid(0)

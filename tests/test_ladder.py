@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from drawn import Told
+from kramar.config import TrainConfig
 from kramar.evaluation.metrics import Scored, score
-from kramar.records import Metrics, Verification
+from kramar.records import Decisions, Metrics, Promise, Verification
 from kramar.training import ladder
 from kramar.training.climb import CARD_ROOM, Climbed, EndedError, Ground, Limits, Step
 from kramar.training.ladder import Planned
@@ -70,6 +71,21 @@ def test_limits_bind_and_say_by_how_much() -> None:
     # Exactly at the limit is within it, once the card has grown.
     assert Limits(size=4e6 + CARD_ROOM, latency=8.0).fits(head)
     assert not Limits(size=4e6).fits(head)
+
+
+@pytest.mark.parametrize("of_each", [{}, {"class_precision": True}, {"class_precision": True, "class_sets": True}])
+def test_what_is_promised_of_each_class_has_its_room_in_the_file(of_each: dict[str, bool]) -> None:
+    classes, thirds = 1000, [1 / 3] * 1000
+    promise = Promise(threshold=0.9, guaranteed=True, photos=300)
+    decisions = Decisions(precision_target=0.95, auto=promise, coarse=promise, set_coverage=0.9)
+    full = {"class_precision": {"auto_by_class": thirds}, "class_sets": {"set_least_by_class": thirds}}
+    for one in of_each:
+        decisions = decisions.model_copy(update=full[one])
+    limits = Limits.of(TrainConfig(max_size=5e6, **of_each), classes)
+    head = rung("head", bytes=4_000_000)
+    assert len(decisions.model_dump_json()) <= limits.card
+    assert limits.room(head) == 5e6 - 4e6 - limits.card
+    assert limits.card <= CARD_ROOM + 24 * classes * len(of_each)
 
 
 def test_a_smaller_copy_that_passed_takes_its_source_s_place_and_one_that_did_not_does_not() -> None:

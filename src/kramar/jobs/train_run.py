@@ -45,7 +45,7 @@ from kramar.runtime.rule import Rule
 from kramar.runtime.session import Scores
 from kramar.training import ladder
 from kramar.training.budget import some
-from kramar.training.climb import CARD_ROOM, Climbed, Ground, Limits, Step
+from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.head import Part
 from kramar.training.ladder import Planned
 from kramar.training.material import ASIDE, Material
@@ -57,8 +57,6 @@ OVERSHOOT = 1.1
 _LEAST_SECONDS = 20.0
 # Validation photos that say how much that is new is usual.
 _HELD = 300
-# Of a number in a model file's card.
-_NUMBER_BYTES = 24
 
 
 class Training:
@@ -74,7 +72,7 @@ class Training:
         self._run = run
         self._left_out = list(gathered.left_out)
         self._warnings = list(gathered.warnings)
-        self._limits = Limits(config.max_size, config.max_latency)
+        self._limits = Limits.of(config, classes=len({entry.label for entry in gathered.entries}))
         self._stopped: Callable[[], bool] = lambda: False
         self._climbed: Sequence[Climbed] = ()
         self._aside = 0
@@ -199,11 +197,7 @@ class Training:
             embeddings, held = found[: len(shown)], found[len(shown) :]
             truth = np.array(material.numbers(shown), np.int64)
             self._learnt, self._saw["train"] = shown, embeddings
-        # What is promised of each class is written into the file as well, later.
-        numbers = (self._config.class_precision + self._config.class_sets) * len(material.classes)
-        taken = chosen.bytes + CARD_ROOM + _NUMBER_BYTES * numbers
-        room = np.inf if self._limits.size is None else self._limits.size - taken
-        rank = unknowns.rank(embeddings.shape[1], room)
+        rank = unknowns.rank(embeddings.shape[1], self._limits.room(chosen))
         return unknowns.fit(embeddings, truth, rank, held if len(held) > 1 else embeddings) if rank else None
 
     def _leave_seen(self, final: Path, material: Material) -> None:
@@ -274,7 +268,7 @@ class Training:
         if chosen is None:
             found = "; ".join(f"{one.key} is {self._limits.excess(one)}" for one in climbed)
             # What is asked for in these words is granted.
-            smallest = math.ceil((min(one.bytes for one in climbed) + CARD_ROOM) / 1e4) / 100
+            smallest = math.ceil((min(one.bytes for one in climbed) + self._limits.card) / 1e4) / 100
             fastest = math.ceil(10 * min(one.milliseconds for one in climbed)) / 10
             raise FailedError(
                 f"{self._run.path}: no model is within the limits: {found}. "

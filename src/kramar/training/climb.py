@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import Field, ValidationError
 
+from kramar.config import TrainConfig
 from kramar.errors import ExportError
 from kramar.evaluation.metrics import score
 from kramar.files import replacing, write_text
@@ -23,8 +24,8 @@ from kramar.training.material import Material
 
 # Without validation photos, this many training photos show whether a file does what its source does.
 VERIFIED = 300
-# Bytes that a model file's card grows by, once it is kept and tested.
-CARD_ROOM = 4000
+# Bytes that a model file's card grows by, once it is kept and tested; and by each number that is promised of a class.
+CARD_ROOM, _NUMBER_BYTES = 4000, 24
 
 
 class Step(Record):
@@ -102,10 +103,30 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model file may be at most: bytes on disk, milliseconds for one ready photo. None: as it comes."""
+    """What a model file may be at most: bytes on disk, milliseconds for one ready photo. None: as it comes.
+
+    Attributes:
+        card: bytes that a file's card grows by, once it is kept and tested.
+    """
 
     size: float | None = None
     latency: float | None = None
+    card: int = CARD_ROOM
+
+    @staticmethod
+    def of(config: TrainConfig, classes: int) -> Limits:
+        """The limits that were asked for; what is promised of each class alone is written into the card as well."""
+        of_each = config.class_precision + config.class_sets
+        return Limits(config.max_size, config.max_latency, CARD_ROOM + _NUMBER_BYTES * of_each * classes)
+
+    @property
+    def bind(self) -> bool:
+        """Whether there are any."""
+        return self.size is not None or self.latency is not None
+
+    def room(self, model: Measured) -> float:
+        """Bytes that a file may still grow by, its card aside; negative where it is too large."""
+        return np.inf if self.size is None else self.size - self.card - model.bytes
 
     def fits(self, model: Measured) -> bool:
         """Whether the file keeps to both."""
@@ -118,8 +139,8 @@ class Limits:
     def excess(self, model: Measured) -> str:
         """By how much the file exceeds its limits, in words; nothing where it does not."""
         over = []
-        if self.size is not None and model.bytes + CARD_ROOM > self.size:
-            over.append(f"{(model.bytes + CARD_ROOM - self.size) / 1e6:.2f} MB over --max-size")
+        if (room := self.room(model)) < 0:
+            over.append(f"{-room / 1e6:.2f} MB over --max-size")
         if self.latency is not None and model.milliseconds > self.latency:
             over.append(f"{model.milliseconds - self.latency:.1f} ms over --max-latency")
         return " and ".join(over)

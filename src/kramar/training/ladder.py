@@ -146,7 +146,7 @@ def reason(one: Climbed, chosen: Climbed, limits: Limits) -> str:
     """Why a rung's model was kept, or not."""
     if one.key == chosen.key:
         why = "the most accurate on validation" if one.val else "the last rung"
-        if limits != Limits():
+        if limits.bind:
             why += " within the limits"
         if one.source and one.passed:
             why = f"stands for {one.source}: {one.note}"

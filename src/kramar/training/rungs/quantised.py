@@ -24,7 +24,7 @@ from kramar.runtime.model import Model, in_turns
 from kramar.runtime.session import Scores
 from kramar.training import backbone_network, compress, heads
 from kramar.training.budget import some
-from kramar.training.climb import CARD_ROOM, VERIFIED, Climbed, Ground, Learnt, Limits, Step
+from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.rungs import copies
 from kramar.training.rungs.copies import Copy, Way
@@ -229,11 +229,11 @@ class QuantisedRung:
 
 def room(ground: Ground, backbone: str) -> float | None:
     """The share of its channels that a copy of a backbone's network can keep; None where no copy is small enough."""
-    size = ground.limits.size
-    if size is None:
+    limits = ground.limits
+    if limits.size is None:
         return 1.0
     network = backbone_network.start(backbones.find(backbone), ground.classes)
-    return compress.share_within(network, size - CARD_ROOM)
+    return compress.share_within(network, limits.size - limits.card)
 
 
 def copied(ground: Ground, one: Climbed) -> float:
