@@ -1,7 +1,8 @@
 """A climb from an empty cache: ``python -m benchmarks.climb [grocery|cifar10] BUDGET [kramar's options]``.
 
 ``--development`` among the options leaves the test photos out: training photos stand in for them
-(benchmarks/development.py).
+(benchmarks/development.py). ``--folder PATH`` keeps table, cache and run there: the same command goes on with a climb
+that was killed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from benchmarks.development import development
 from benchmarks.harness import TABLE, bar, record, run, scratch
 from kramar.config import parse_duration
 
-DEVELOPMENT = "--development"
+DEVELOPMENT, FOLDER = "--development", "--folder"
 
 
 def photos(name: str, folder: Path, *, stand_ins: bool) -> Path:
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Climb once, and tell what each rung gave."""
     name, *rest = arguments if arguments and arguments[0] in ("grocery", "cifar10") else ("grocery", *arguments)
     budget, *options = rest or ["10m"]
-    folder = scratch("climb")
+    folder = _folder(options)
     stand_ins = DEVELOPMENT in options
     table = photos(name, folder, stand_ins=stand_ins)
     if stand_ins:
@@ -62,9 +63,21 @@ def main(arguments: Sequence[str] = ()) -> None:
     for one in found["skipped"]:
         print(f"      {one['key']:<28} left out: {one['why']}")
     allowed = 1.1 * parse_duration(budget)
-    bar("whole command from cold", f"{took.seconds:.0f} s", f"at most {allowed:.0f} s", took.seconds <= allowed)
+    seconds = max(took.seconds, found["seconds"]["total"])
+    bar("whole command from cold", f"{seconds:.0f} s", f"at most {allowed:.0f} s", seconds <= allowed)
     peak = max(took.peak_bytes, found["peak_memory_bytes"])
     bar("peak memory", f"{peak / 1e9:.2f} GB", "at most 4 GB", peak <= 4e9)
+
+
+def _folder(options: list[str]) -> Path:
+    """Where all is; taken out of ``options``."""
+    if FOLDER not in options:
+        return scratch("climb")
+    place = options.index(FOLDER)
+    folder = Path(options[place + 1]).resolve()
+    del options[place : place + 2]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 if __name__ == "__main__":

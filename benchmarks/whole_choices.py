@@ -48,6 +48,7 @@ class Dataset(NamedTuple):
 
 DATASETS = {
     "grocery": Dataset(224, 8),
+    "grocery-longer": Dataset(224, 16),
     "cifar10": Dataset(128, 8, 10_000),
     "cifar10-all": Dataset(128, 2, 50_000 - 3 * cifar10.VAL),
 }
