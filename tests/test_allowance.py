@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from drawn import Held
+from kramar.config import cores
 from kramar.data.manifest import Entry
 from kramar.jobs.allowance import Allowance
 from kramar.models import backbones
@@ -61,3 +64,8 @@ def test_labels_are_judged_where_that_takes_little_of_the_budget() -> None:
     assert found.left(0.0, [HEAD]) == before - 30
     found.judge(HEAD.model_copy(update={"seconds": 31.0}))
     assert found.judging == 0.0
+
+
+def test_all_cores_decode() -> None:
+    assert allowance().decode == math.inf
+    assert allowance(rates=Rates(features=20.0, bare_model=100.0, decode=12.5)).decode == 12.5 * cores()

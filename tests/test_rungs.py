@@ -21,10 +21,11 @@ from kramar.decisions.calibration import fit_temperature
 from kramar.errors import ExportError
 from kramar.exporting import onnx_file
 from kramar.jobs.gather import gather
-from kramar.models import architectures, backbones, engines, features, maps
+from kramar.models import architectures, backbones, engines, features, maps, squares
 from kramar.models.engines import Choice, Converted, Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import last_layer
+from kramar.models.squares import roomy
 from kramar.models.store import FeatureStore
 from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
@@ -195,6 +196,48 @@ def test_plans_fit_into_their_time(ground: Ground, opener: Callable[[], Opened])
             assert step.numbers["views"] >= 1
             assert step.numbers["epochs"] >= 1
     assert not rung.plan(0.5, {}).do
+
+
+def test_plans_know_of_photos_that_have_to_be_decoded(
+    ground: Ground,
+    opener: Callable[[], Opened],
+    head: Climbed,
+    tail: Climbed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
+    slow, small = replace(ground, decode=0.01), architectures.find("convnet:width=32@32")
+    climbed = {"head": head, "tail": tail}
+    plans: list[Callable[[], Step]] = [
+        lambda: ViewsRung(slow, opener).plan(600.0, climbed),
+        lambda: TailRung(slow, device(), opener).plan(600.0, climbed),
+        lambda: WholeRung(slow, device(), BACKBONE.name, opener).plan(600.0, climbed),
+        lambda: StudentLearner(slow, device(), small).plan(600.0, Asking(1000.0)),
+        lambda: QuantisedRung(slow).plan(600.0, climbed),
+    ]
+    for planned in plans:
+        step = planned()
+        assert not step.do
+        assert "no time" in step.why
+    both = [*ground.material.parts["train"], *ground.material.parts["val"]]
+    for rule in (BACKBONE.resize, small.resize):
+        squares.keep(both, rule, Told())
+        squares.keep(both, roomy(rule), Told())
+    for planned in plans:
+        assert planned().do
+
+
+def test_more_photos_than_the_cache_keeps_are_decoded_for_each_look(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, slow = ground.material.parts["train"], replace(ground, decode=10.0)
+    squares.keep(train, BACKBONE.resize, Told())
+    assert slow.decoding(train, BACKBONE.resize) == 0
+    assert slow.decoding(train, BACKBONE.resize, again=True) == 0
+    monkeypatch.setattr(squares, "MOST_BYTES", 1000)
+    assert slow.decoding(train, BACKBONE.resize) == len(train) / 10
+    assert slow.decoding(train, BACKBONE.resize, again=True) == len(train) / 10
 
 
 def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:

@@ -229,6 +229,7 @@ class Training:
             card=self._card(material),
             cache_size=config.cache_size,
             limits=self._limits,
+            decode=allowance.decode,
         )
 
         def climb(rungs: Sequence[Planned], below: Sequence[Climbed]) -> tuple[list[Climbed], list[ladder.Skipped]]:

@@ -69,13 +69,23 @@ def roomy(rule: ResizeRule) -> ResizeRule:
     return rule.model_copy(update={"size": round(rule.size / rule.crop), "crop": 1.0})
 
 
+def fits(entries: Sequence[Entry], rule: ResizeRule) -> bool:
+    """Whether the cache keeps the squares of so many photos."""
+    return len(entries) * rule.size**2 * 3 <= MOST_BYTES
+
+
+def missing(entries: Sequence[Entry], rule: ResizeRule) -> list[Entry]:
+    """One entry for each photo that has to be decoded; where there is no room for all, that is each of them."""
+    store = _store(rule) if fits(entries, rule) else None
+    return list({entry.hash: entry for entry in entries if store is None or entry.hash not in store}.values())
+
+
 def keep(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> tuple[list[Entry], list[LeftOut]]:
     """Decode the photos that the cache lacks, if there is room for all; those that can be read, and those that cannot.
 
     Raises OutputError.
     """
-    store = _store(rule) if _fits(entries, rule) else None
-    pending = {entry.hash: entry for entry in entries if store is None or entry.hash not in store}
+    store, pending = _store(rule) if fits(entries, rule) else None, missing(entries, rule)
     unreadable: dict[str, PhotoError] = {}
 
     def decode(entry: Entry) -> tuple[str, Pixels | PhotoError]:
@@ -87,7 +97,7 @@ def keep(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> tupl
     with progress.stage("Decoding photos", len(pending)) as advance:
         hashes: list[str] = []
         pixels: list[Pixels] = []
-        for photo_hash, found in in_order(decode, pending.values(), cores(), ahead=64):
+        for photo_hash, found in in_order(decode, pending, cores(), ahead=64):
             if isinstance(found, PhotoError):
                 unreadable[photo_hash] = found
             elif store is not None:
@@ -104,15 +114,11 @@ def keep(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> tupl
 
 def squares(entries: Sequence[Entry], rule: ResizeRule) -> Squares:
     """The squares of photos that `keep` found readable."""
-    if entries and _fits(entries, rule):
+    if entries and fits(entries, rule):
         store = _store(rule)
         if all(entry.hash in store for entry in entries):
             return Kept(store.mapped(), store.places([entry.hash for entry in entries]))
     return Decoded(entries, rule)
-
-
-def _fits(entries: Sequence[Entry], rule: ResizeRule) -> bool:
-    return len(entries) * rule.size**2 * 3 <= MOST_BYTES
 
 
 def _store(rule: ResizeRule) -> RowStore[np.uint8]:

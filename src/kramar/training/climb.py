@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from kramar.config import TrainConfig
+from kramar.data.manifest import Entry
 from kramar.errors import ExportError
 from kramar.evaluation.metrics import score
 from kramar.files import replacing, write_text
-from kramar.models import latency
+from kramar.models import latency, squares
 from kramar.progress import Progress
-from kramar.records import Epoch, HeadRecord, Metrics, ModelCard, Record, Verification
+from kramar.records import Epoch, HeadRecord, Metrics, ModelCard, Record, ResizeRule, Verification
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
 from kramar.training.material import Material
@@ -156,6 +158,7 @@ class Ground:
         stopped: whether the user wants the rung to end.
         card: of a model file, from what is its own.
         cache_size: bytes that cached maps may take.
+        decode: photos a second that all cores make ready from their files.
     """
 
     folder: Path
@@ -167,6 +170,7 @@ class Ground:
     card: Callable[..., ModelCard]
     cache_size: float
     limits: Limits
+    decode: float = math.inf
 
     @property
     def classes(self) -> int:
@@ -180,6 +184,13 @@ class Ground:
     def checkpoint(self, key: str) -> Path:
         """Where a rung's training is, from which a killed run goes on."""
         return self.folder / f"{key}.training.safetensors"
+
+    def decoding(self, entries: Sequence[Entry], rule: ResizeRule, *, again: bool = False) -> float:
+        """Seconds in which photos are decoded that the cache lacks; to be looked at ``again``, only those of more than
+        it keeps."""
+        if again and squares.fits(entries, rule):
+            return 0.0
+        return len(squares.missing(entries, rule)) / self.decode
 
     def judged(self, logits: Scores, temperature: float | None = None) -> tuple[float, Metrics | None]:
         """The temperature, fitted unless it is given, and the metrics of validation logits ``[N, C]``."""

@@ -74,6 +74,7 @@ class QuantisedRung:
         for a run that leaves none has taken all its time for nothing."""
         source, share = self._source(climbed)
         expected = self.seconds(source.milliseconds, narrowed=share is not None)
+        expected += self._ground.decoding(self._compared(), architectures.find(source.backbone).resize)
         if expected > seconds and self._ground.limits.met(climbed.values()):
             return Step(do=False, why=f"no time: it takes about {expected:.0f} s, {seconds:.0f} s are left for it")
         in_time = expected + _CONTROLLED_SECONDS <= seconds and not self._ground.stopped()
@@ -109,14 +110,20 @@ class QuantisedRung:
         source = climbed[step.models[0]]
         path = ground.model_file(source.key)
         model = Model(path)
-        entries, photos = self._compared(model)
+        entries = self._compared()
+        squares.keep(entries, model.card.resize, ground.progress)
+        photos = squares.squares(entries, model.card.resize)
         expected = _probabilities(model, photos)
         if (share := step.numbers.get("share")) is not None:
             ways = [self._narrower(source, share)]
         else:
-            training = squares.squares(ground.material.parts["train"], model.card.resize)
-            spread = range(0, len(training), max(1, len(training) // CALIBRATED))[:CALIBRATED]
-            ways = copies.ways([training[i] for i in spread], controlled=bool(step.numbers["controlled"]))
+            training = ground.material.parts["train"]
+            spread = training[:: max(1, len(training) // CALIBRATED)][:CALIBRATED]
+            squares.keep(spread, model.card.resize, ground.progress)
+            calibration = squares.squares(spread, model.card.resize)
+            ways = copies.ways(
+                [calibration[i] for i in range(len(spread))], controlled=bool(step.numbers["controlled"])
+            )
         made: list[Copy] = []
         failed: ExportError | None = None
         while ways := copies.still(ways, made, ground.limits, stopped=ground.stopped()):
@@ -155,12 +162,11 @@ class QuantisedRung:
         kept = f", {share:.0%} of the last channels" if share < 1 else ""
         return Way(f"weights of four bits{kept}, float32 arithmetic", "int4", make)
 
-    def _compared(self, model: Model) -> tuple[list[Entry], Squares]:
-        """Validation photos, then training photos, as many as there is time for, spread over the classes."""
+    def _compared(self) -> list[Entry]:
+        """Validation photos, then training photos, spread over the classes, on which a copy is compared."""
         parts = self._ground.material.parts
         val = some(parts["val"], COMPARED)
-        train = some(parts["train"], COMPARED - len(val)) if len(val) < COMPARED else []
-        return [*val, *train], squares.squares([*val, *train], model.card.resize)
+        return [*val, *(some(parts["train"], COMPARED - len(val)) if len(val) < COMPARED else [])]
 
     def _judged(
         self,

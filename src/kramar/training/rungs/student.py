@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from kramar.models import architectures, networks, squares, weights
 from kramar.models.architectures import Architecture
 from kramar.models.networks import Network, Top
+from kramar.models.squares import roomy
 from kramar.training import backbone_network, loop, losses, taught
 from kramar.training.climb import Climbed, Ground, Learnt, Step
 from kramar.training.recipe import Recipe
@@ -68,12 +69,15 @@ class StudentLearner:
         target = torch.arange(recipe.batch, device=self._accelerator.device) % ground.classes
         rate = speed(network, images, target, losses.of(recipe))
         photos = {part: len(entries) for part, entries in ground.material.parts.items()}
+        train, rule = ground.material.parts["train"], self._architecture.resize
         fixed = _FIXED_SECONDS + (2 * photos["val"] + photos["test"]) / (3 * rate)
+        fixed += ground.decoding(ground.material.parts["val"], rule)
         an_epoch = photos["train"] / rate
         room = int(ground.cache_size / (size**2 * 3) / max(1, photos["train"]))
         asked, views, epochs = 0.0, 0, 0
         for view in range(min(MOST_VIEWS, room)):
             more = asked + photos["train"] * asking.seconds(view)
+            more += ground.decoding(train, roomy(rule) if view else rule, again=view > 1)
             passes = min(MOST_EPOCHS, int((seconds - fixed - more) / an_epoch))
             if views and passes < SHOWN * (view + 1):
                 break

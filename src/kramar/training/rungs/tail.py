@@ -11,11 +11,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from kramar.data.manifest import Entry
 from kramar.exporting import onnx_file
 from kramar.models import maps
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
 from kramar.models.networks import Network
+from kramar.models.squares import roomy
 from kramar.models.staged import Staged
 from kramar.training import backbone_network, heads, loop, losses
 from kramar.training.budget import some
@@ -79,15 +81,17 @@ class TailRung:
         """Views and passes that ``seconds`` have time for."""
         del climbed
         ground = self._ground
-        bare = CACHING * self._opened.choice.rates[self._opened.choice.engine]
+        bare, rule = CACHING * self._opened.choice.rates[self._opened.choice.engine], self._opened.backbone.resize
         body, rate = self._speed()
         views = self._views(body)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
         fixed += heads.refit_seconds(counts["train"], heads.LOOKING * rate, body.width, ground.classes)
+        fixed += ground.decoding(ground.material.parts["val"], rule)
         rows = int(ground.cache_size / views.bytes) - min(heads.HEAD_VAL, counts["val"])
         spare = seconds - fixed
-        least_each = 1 / bare + FEWEST_PASSES / rate
+        decoding = ground.decoding(ground.material.parts["train"], rule) / max(1, counts["train"])
+        least_each = decoding + 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
         fewest = min(counts["train"], _FEWEST_A_CLASS * ground.classes)
         if photos < fewest:
@@ -103,12 +107,14 @@ class TailRung:
         cost = an_epoch / rate
         most = MOST_PASSES * photos / an_epoch
 
-        def shared(free: int, missing: Callable[[int], int]) -> tuple[float, int, int]:
+        def shared(free: int, missing: Callable[[int], Sequence[Entry]]) -> tuple[float, int, int]:
             """Time goes to passes, and to as many views as they are worth and ``free`` rows have room for."""
-            looking, taken, count, epochs = 0.0, 0, 0, 0
+            looking, decoding, taken, count, epochs = 0.0, 0.0, 0, 0, 0
             for view in range(MOST_VIEWS):
-                taken += missing(view)
-                more = taken / bare
+                absent = missing(view)
+                taken += len(absent)
+                decoding += ground.decoding(absent, roomy(rule) if view else rule, again=view > 1)
+                more = decoding + taken / bare
                 affordable = int(min(most, (spare - more) / cost))
                 is_worth = affordable * an_epoch >= SHOWN * (view + 1) * photos or more <= looking
                 if taken > free or (count and not is_worth):
@@ -118,8 +124,8 @@ class TailRung:
 
         val = some(ground.material.known("val"), heads.HEAD_VAL)
         left = int((ground.cache_size - maps.size(maps.folder() / views.name)) / views.bytes)
-        found = shared(left - len(views.missing(val, 0)), lambda view: len(views.missing(train, view)))
-        anew = shared(rows, lambda _: photos)
+        found = shared(left - len(views.missing(val, 0)), lambda view: views.missing(train, view))
+        anew = shared(rows, lambda _: train)
         # Maps of other photos go where they leave too little room.
         if 2 * found[1] < anew[1] and maps.drop(views.name):
             found = anew

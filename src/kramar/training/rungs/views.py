@@ -16,6 +16,7 @@ from kramar.exporting import onnx_file
 from kramar.models import maps, staged
 from kramar.models.engines import Opened
 from kramar.models.linear import Linear
+from kramar.models.squares import roomy
 from kramar.records import HeadRecord
 from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Step
 from kramar.training.head import Part, fit_head, fit_taught
@@ -61,10 +62,12 @@ class ViewsRung:
         ground, opened = self._ground, self._opened
         caching = CACHING * opened.choice.rates[opened.choice.engine]
         photos = {part: len(entries) for part, entries in ground.material.parts.items()}
-        a_view = (photos["train"] + photos["val"]) / caching
+        both, rule = [*ground.material.parts["train"], *ground.material.parts["val"]], opened.backbone.resize
+        a_view = len(both) / caching + ground.decoding(both, roomy(rule), again=True)
         a_view += photos["train"] * opened.backbone.width / 1e6 * _SECONDS_A_MILLION * max(1, ground.classes / _CLASSES)
         fixed = _FIXED_SECONDS + (2 * photos["val"] + photos["test"]) / caching
-        room = int(ground.cache_size / maps.bytes_of(self._views.shape) / max(1, photos["train"] + photos["val"]))
+        fixed += ground.decoding(both, rule) + ground.decoding(both, roomy(rule))
+        room = int(ground.cache_size / maps.bytes_of(self._views.shape) / max(1, len(both)))
         count = min(MOST_VIEWS, int((seconds - fixed) / a_view), room)
         if room < FEWEST_VIEWS:
             return Step(do=False, why=f"no room: {FEWEST_VIEWS} views of all photos take more than --cache-size")

@@ -99,8 +99,13 @@ class WholeLearner:
         network, loss = self._network(opened.backbone, source), self._loss(RECIPE, teachers)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         bare = CACHING * opened.choice.rates[opened.choice.engine]
-        photos = min(counts["train"], EPOCH_PHOTOS)
+        photos, train, rule = min(counts["train"], EPOCH_PHOTOS), ground.material.parts["train"], opened.backbone.resize
         looked_at = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
+        looked_at += ground.decoding(train, roomy(rule)) + ground.decoding(
+            [*train, *ground.material.parts["val"]], rule
+        )
+        # Of more photos than the cache keeps, each look.
+        decoding = ground.decoding(train, roomy(rule), again=True) * photos / max(1, counts["train"])
         # What ten epochs cost tells what one does on average.
         sizes = _sizes(opened.backbone.resize.size, 10, taught=bool(teachers))
 
@@ -109,7 +114,7 @@ class WholeLearner:
             rates = {size: self._rate(network, size, loss) for size in set(sizes)}
             looking = heads.LOOKING * min(rates.values())
             beside = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
-            return photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + beside
+            return decoding + photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + beside
 
         an_epoch, fixed = costs()
         gentle = not teachers and passes((seconds - fixed) / an_epoch, counts["train"]) < FEW_PASSES
