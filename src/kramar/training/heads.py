@@ -54,9 +54,9 @@ def fitted(ground: Ground, train: Part, val: Part) -> Linear:
     return Linear(head.weights / how.temperature, head.bias / how.temperature)
 
 
-def refit_seconds(photos: int, rate: float, width: int, classes: int) -> float:
+def refit_seconds(photos: int, rate: float, width: int, classes: int, views: int = VIEWS) -> float:
     """What `refit` takes, with ``rate`` views a second through the body."""
-    rows = min(VIEWS * photos, ROWS)
+    rows = min(views * photos, ROWS)
     return rows / rate + fit_seconds(rows, width, classes)
 
 

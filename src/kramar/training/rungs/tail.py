@@ -86,12 +86,16 @@ class TailRung:
         views = self._views(body)
         counts = {part: len(entries) for part, entries in ground.material.parts.items()}
         fixed = _FIXED_SECONDS + (2 * counts["val"] + counts["test"]) / bare
-        fixed += heads.refit_seconds(counts["train"], heads.LOOKING * rate, body.width, ground.classes)
         fixed += ground.decoding(ground.material.parts["val"], rule)
         rows = int(ground.cache_size / views.bytes) - min(heads.HEAD_VAL, counts["val"])
         spare = seconds - fixed
-        decoding = ground.decoding(ground.material.parts["train"], rule) / max(1, counts["train"])
-        least_each = decoding + 1 / bare + FEWEST_PASSES / rate
+
+        def refit(photos: int, views: int) -> float:
+            looking = heads.LOOKING * rate
+            return heads.refit_seconds(photos, looking, body.width, ground.classes, min(views, heads.VIEWS))
+
+        beside = ground.decoding(ground.material.parts["train"], rule) + refit(counts["train"], 1)
+        least_each = beside / max(1, counts["train"]) + 1 / bare + FEWEST_PASSES / rate
         photos = max(0, min(counts["train"], rows, int(spare / least_each)))
         fewest = min(counts["train"], _FEWEST_A_CLASS * ground.classes)
         if photos < fewest:
@@ -115,7 +119,7 @@ class TailRung:
                 taken += len(absent)
                 decoding += ground.decoding(absent, roomy(rule) if view else rule, again=view > 1)
                 more = decoding + taken / bare
-                affordable = int(min(most, (spare - more) / cost))
+                affordable = int(min(most, (spare - more - refit(photos, view + 1)) / cost))
                 is_worth = affordable * an_epoch >= SHOWN * (view + 1) * photos or more <= looking
                 if taken > free or (count and not is_worth):
                     break
@@ -134,7 +138,7 @@ class TailRung:
             return Step(do=False, why="no room: another run uses the maps that fill --cache-size")
         return Step(
             do=True,
-            expected=fixed + looking + epochs * cost,
+            expected=fixed + looking + refit(photos, views=count) + epochs * cost,
             numbers={"cut": views.cut, "views": count, "epochs": epochs, "photos": photos},
         )
 
