@@ -10,6 +10,8 @@ import pytest
 
 import kramar
 from kramar import Distillation, InputError
+from kramar.jobs import distill
+from kramar.models import architectures
 from kramar.records import Epoch, Estimate
 from kramar.runtime.model import Model
 from kramar.study import distillation
@@ -135,6 +137,20 @@ def test_a_killed_sweep_repeats_no_lesson(taught: Distillation, small: Path, tmp
     # A run folder as a teacher is its model file.
     assert finished.record.teacher.file.endswith("taught/model.onnx")
     assert Model(finished.record.teacher.file).card.backbone == STUDENT
+
+
+def test_who_starts_from_scratch_for_want_of_weights_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRAMAR_WEIGHTS", str(tmp_path))
+
+    def said(name: str, start: str | None = None) -> str:
+        return distill._unweighted(distill._setting(architectures.find(name), start, None, 0, "--epochs"))
+
+    assert "there are no ImageNet weights of it on this machine" in said("squeezenet1_1@32")
+    assert "kramar weights fetch squeezenet1_1" in said("squeezenet1_1@32")
+    assert said("convnet") == ""
+    # Weights that a package brings; a teacher starts as its student does.
+    assert said("efficientnet_lite0@32") == ""
+    assert "as the student is" in said("efficientnet_lite0@32", "scratch")
 
 
 @pytest.mark.parametrize(

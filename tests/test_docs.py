@@ -8,11 +8,14 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 import kramar
+from kramar.cli import app
 from products import photo as product
 from products import put
 from shell import kramar as run_kramar
@@ -28,7 +31,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 def commands(page: str) -> list[list[str]]:
     """The words of each line in a page's shell blocks, comments left out."""
-    return [words for block in blocks(page, "sh") for line in block.splitlines() if (words := shlex.split(line, True))]
+    lines = (line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines())
+    return [words for line in lines if (words := shlex.split(line, True))]
 
 
 @pytest.fixture
@@ -49,17 +53,23 @@ def test_the_readme_opens_with_the_two_commands() -> None:
 
 @pytest.mark.parametrize("block", blocks(README, "python"), ids=range(len(blocks(README, "python"))))
 def test_python_in_the_readme_runs(
-    block: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    block: str,
+    place: Path,
+    trained: kramar.Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The rungs above the head have tests of their own.
     monkeypatch.setattr("kramar.jobs.train_run._LEAST_SECONDS", 1e9)
+    shutil.copytree(trained.path, place / "kramar-runs" / "photos")
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out.count("\n") == 2
 
 
 def test_kramar_commands_in_the_readme_run(place: Path) -> None:
-    said = [words for words in commands(README) if words[0] == "kramar"]
-    assert {words[1] for words in said} == {"train", "audit", "classify", "evaluate"}
+    runs = ("train", "audit", "classify", "evaluate")
+    said = [words for words in commands(README) if words[0] == "kramar" and words[1] in runs]
+    assert {words[1] for words in said} == set(runs)
     for words in said:
         if words[1] == "train":
             # The other rungs have tests of their own.
@@ -67,8 +77,27 @@ def test_kramar_commands_in_the_readme_run(place: Path) -> None:
         expanded = [str(path) for word in words[1:] for path in (sorted(Path().glob(word)) or [word])]
         done = run_kramar(*expanded, cwd=place)
         assert done.returncode == 0, (words, done.stderr)
-    assert (place / "kramar-runs" / "photos" / "report.html").is_file()
+    for name in ("report.html", "review.sqlite"):
+        assert (place / "kramar-runs" / "photos" / name).is_file()
     assert (place / "predictions.csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_commands_and_options_that_are_shown_exist(path: Path) -> None:
+    known: Any = typer.main.get_command(app)
+    for words in commands(path.read_text(encoding="utf-8")):
+        # KRAMAR_WEIGHTS=weights kramar weights fetch
+        given = words[1:] if "=" in words[0] else words
+        if given[0] != "kramar":
+            continue
+        command, depth = known, 1
+        while hasattr(command, "commands"):
+            assert given[depth] in command.commands, words
+            command, depth = command.commands[given[depth]], depth + 1
+        options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+        assert {word for word in given if word.startswith("--")} <= options, words
 
 
 def test_make_targets_and_extras_that_are_named_exist() -> None:
@@ -77,8 +106,9 @@ def test_make_targets_and_extras_that_are_named_exist() -> None:
     for page in (README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
         for target in re.findall(r"^make ([a-z]+)", page, re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-        for extra in re.findall(r"kramar\[(\w+)\]", page):
-            assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+        for extra in re.findall(r"\.\[([\w,]+)\]'", page):
+            for one in extra.split(","):
+                assert re.search(rf"^{one} = \[", project, re.MULTILINE), one
 
 
 def test_the_readmes_table_is_read(place: Path) -> None:

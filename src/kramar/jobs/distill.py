@@ -146,6 +146,9 @@ def distill(
         listener.say(f"{folder} is finished already: nothing to do")
         record = DistillationRecord.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
         return Distillation(folder, record, was_finished=True)
+    for one in (setting, taught_by):
+        if start is None and isinstance(one, Setting) and (why := _unweighted(one)):
+            listener.say(f"Warning: {why}")
     with opened(folder, chosen, str(source), gathered.fingerprint, listener, started) as run:
         run.rooms["data"] = time.monotonic() - started
         return Distillation(folder, Sweep(source, options, lessons, taught_by, gathered, run).finish(chosen))
@@ -163,6 +166,19 @@ def _setting(found: known.Architecture, start: str | None, epochs: int | None, s
     if epochs is not None:
         recipe = replace(recipe, epochs=whole_number(epochs, option, 1))
     return Setting(found, regime, transfer, recipe, seed)
+
+
+def _unweighted(setting: Setting) -> str:
+    """That an architecture which has ImageNet weights somewhere starts without, in words."""
+    found = setting.architecture
+    if setting.transfer != NO_TRANSFER or not found.stock:
+        return ""
+    if weights.locate(found) is not None:
+        return f"{found.name} is trained from scratch, as the student is, though its ImageNet weights are here"
+    return (
+        f"{found.name} is trained from scratch, and will know less: there are no ImageNet weights of it on this "
+        f"machine; {weights.remedy(found)}"
+    )
 
 
 def _teacher(given: str | os.PathLike[str], student: Setting, epochs: int | None, seed: int) -> Path | Setting:
