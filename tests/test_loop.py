@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from kramar.models.networks import Network, Top
 from kramar.progress import Silent
 from kramar.records import Epoch
 from kramar.training import loop, losses, memory
-from kramar.training.augment import POLICIES
+from kramar.training.augment import POLICIES, draw
 from kramar.training.climb import EndedError
 from kramar.training.photos import PhotoBatches, Shuffled
 from kramar.training.recipe import Recipe
@@ -271,6 +273,22 @@ def test_every_policy_keeps_size_and_type(policy: str, strength: float) -> None:
     photo = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
     changed = POLICIES[policy](ARCHITECTURE.resize, strength)(photo)
     assert (changed.shape, changed.dtype) == ((3, 16, 16), torch.uint8)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_networks_of_different_sizes_see_the_same_part_of_a_photo(policy: str) -> None:
+    across = np.linspace(0, 255, 96, dtype=np.uint8)
+    photo = np.stack(np.broadcast_arrays(across[:, None], across[None], np.uint8(90)), axis=-1)
+
+    def seen(size: int, key: str) -> npt.NDArray[np.float64]:
+        ready = np.array(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR))
+        rule = ARCHITECTURE.resize.model_copy(update={"size": size})
+        view = draw(POLICIES[policy](rule, 0.8), ready, key, 1)
+        return np.asarray(Image.fromarray(view).resize((24, 24), Image.Resampling.BOX), np.float64)
+
+    apart = [np.abs(seen(48, key) - seen(96, key)).mean() for key in (f"{n:015x}" for n in range(60))]
+    assert np.mean(apart) < 4
+    assert max(apart) < 12
 
 
 def test_what_a_model_keeps_of_photos_is_counted_without_its_weights() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from drawn import Told
-from kramar.config import DEFAULT_BACKBONE, TrainConfig
+from kramar.config import DEFAULT_BACKBONE, TrainConfig, cores
 from kramar.data.pixels import median_side
 from kramar.decisions.calibration import fit_temperature
 from kramar.errors import ExportError
@@ -229,12 +229,14 @@ def test_plans_know_of_photos_that_have_to_be_decoded(
 
 
 def test_more_photos_than_the_cache_keeps_are_decoded_for_each_look(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, slow = ground.material.parts["train"], replace(ground, decode=10.0)
     squares.keep(train, BACKBONE.resize, Told())
     assert slow.decoding(train, BACKBONE.resize) == 0
-    assert slow.decoding(train, BACKBONE.resize, again=True) == 0
+    assert slow.decoding(train, roomy(BACKBONE.resize), again=True) == 0
+    monkeypatch.setenv("KRAMAR_CACHE", str(tmp_path))
+    assert slow.decoding(train, BACKBONE.resize) == len(train) / 10 / cores()
     monkeypatch.setattr(squares, "MOST_BYTES", 1000)
     assert slow.decoding(train, BACKBONE.resize) == len(train) / 10
     assert slow.decoding(train, BACKBONE.resize, again=True) == len(train) / 10

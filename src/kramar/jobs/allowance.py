@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kramar.config import cores
 from kramar.data.manifest import Entry
 from kramar.jobs.seen import SHOWN
 from kramar.models import architectures
@@ -33,7 +32,7 @@ class Allowance:
         shown: the training photos that tell what is known, as many as a twentieth of the budget has time for; a start
             of the same run after a kill shows the same.
         judging: seconds that judging the labels takes; 0 where there is no time for it.
-        decode: photos a second that all cores make ready from their files.
+        decode: photos a second that one core makes ready from their files.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Allowance:
         self._bare = choice.rates[choice.engine]
         # Where photos are large, decoding them takes longer than looking at them.
         self._a_photo = max(1 / (_SCORING * self._bare), 1 / rates.features if rates else 0.0)
-        self.decode = cores() * rates.decode if rates else math.inf
+        self.decode = rates.decode if rates else math.inf
         train, in_time = material.parts["train"], _SHOWN_SHARE * budget * _SCORING * self._bare
         self.shown: list[Entry] = some(train, min(SHOWN, int(in_time)))
         self._scored = len(material.parts["test"])

@@ -82,10 +82,10 @@ class Sweep:
         self._left_out += unreadable
         material = Material.of(entries, manifest.require_classes(entries, self._source))
         count = self._views(material)
+        lessons, left_out, expected = self._affordable(material, accelerator, count)
         with run.room("teacher"):
             file = self._file(material, accelerator)
             teacher, right = self._judged(file, material)
-        lessons, left_out, expected = self._affordable(material, accelerator)
         records, answers = self._learn(lessons, material, file, expected, accelerator, count)
         with run.room("evaluate"):
             groups = [entry.group for entry in material.parts["test"] or material.parts["val"]]
@@ -162,21 +162,29 @@ class Sweep:
         return np.asarray(logits[:, [teacher.classes.index(label) for label in material.classes]])
 
     def _affordable(
-        self, material: Material, accelerator: Accelerator
+        self, material: Material, accelerator: Accelerator, count: int
     ) -> tuple[list[Lesson], list[str], dict[str, float]]:
-        """The lessons to give, the names of those that the budget has no room for, and expected seconds by key."""
+        """The lessons to give, the names of those that the budget has no room for, and expected seconds by key.
+
+        Before any of it the teacher is trained, if it has to be, and asked about ``count`` views of each photo.
+        """
         run, budget = self._run, self._options.budget
         expected = run.plan.trials
         if expected is None:
             with run.room("estimate"):
-                each = Estimator(material, accelerator).seconds(self._lessons[0].setting)
-            left = budget - run.elapsed
+                estimator = Estimator(material, accelerator)
+                each = estimator.seconds(self._lessons[0].setting)
+                teacher = self._teaching(estimator, material, count)
+            if teacher > 1:
+                run.say(f"The teacher takes about {spoken(teacher)} before the first lesson")
+            left = budget - run.elapsed - teacher
             expected = grid.affordable({lesson.key: each for lesson in self._lessons}, left)
             run.say(f"All {len(self._lessons)} lessons take about {spoken(each * len(self._lessons))} on this machine")
             if len(expected) < 2:
+                every = spoken(each * len(self._lessons))
                 raise InputError(
-                    f"--budget: {spoken(max(0.0, left))} are left, and a lesson takes about {spoken(each)}; all "
-                    f"{len(self._lessons)} of them {spoken(each * len(self._lessons))}"
+                    f"--budget: {spoken(max(0.0, left))} are left for lessons, a lesson takes about {spoken(each)}, "
+                    f"all {len(self._lessons)} of them {every}; the teacher takes {spoken(teacher)} before them"
                 )
             run.choose(trials=expected)
         out = [one for one in self._lessons if one.key not in expected]
@@ -185,6 +193,16 @@ class Sweep:
             run.say(f"Warning: the budget of {duration(budget)} has room for {room}")
         names = [f"{one.cell}, seed {one.setting.seed}" for one in out]
         return [one for one in self._lessons if one.key in expected], names, dict(expected)
+
+    def _teaching(self, estimator: Estimator, material: Material, count: int) -> float:
+        """Seconds that the teacher takes before it is known what it says of ``count`` views of the training photos."""
+        train, given = material.parts["train"], self._given
+        if isinstance(given, Path):
+            recipe = self._lessons[0].setting.recipe
+            asking = Teacher([given], recipe.augment, recipe.strength).asking(train)
+            return len(train) * sum(asking.seconds(view) for view in range(count))
+        training = 0.0 if trial.finished(self._run.path / _TEACHER) else estimator.seconds(given)
+        return training + count * len(train) / estimator.looking(given)
 
     def _views(self, material: Material) -> int:
         """How many views of each photo a student sees. Raises InputError where there is no room for one."""

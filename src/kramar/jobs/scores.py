@@ -25,21 +25,22 @@ from kramar.training.rungs.head import HeadRung
 
 def scored(
     one: Climbed,
-    path: Path,
+    models: Path,
     material: Material,
     parts: Mapping[str, Part],
     progress: Progress,
     asked: Sequence[str] = ("val", "test"),
+    final: Path | None = None,
     familiar: Familiar | None = None,
     saw: Callable[[str, Scores], object] = lambda _part, _embeddings: None,
 ) -> dict[str, Scored]:
     """A rung's answers by part, of those that are ``asked`` for.
 
-    Its model file is at ``path``, ``parts`` are the first backbone's; ``familiar`` is what a file that gives unknown
-    scores has them from; ``saw`` is told the embeddings of parts that the file looks at. Raises FailedError where a
-    photo cannot be read any more.
+    The rung left its model file and its validation logits in ``models``; ``final`` is that file as it is kept, where it
+    is. ``parts`` are the first backbone's; ``familiar`` is what a file that gives unknown scores has them from; ``saw``
+    is told the embeddings of parts that the file looks at. Raises FailedError where a photo cannot be read any more.
     """
-    found = {}
+    found, path = {}, final or models / f"{one.key}.onnx"
     for part in asked:
         entries = material.parts[part]
         if not entries:
@@ -51,7 +52,7 @@ def scored(
             scores = probabilities(onnx_file.read_head(path)(embeddings), one.temperature)
             unknown = familiar(embeddings, scores.max(axis=1)) if familiar else None
         elif part == "val" and familiar is None:
-            scores = probabilities(np.load(path.with_suffix(".npy")), one.temperature)
+            scores = probabilities(np.load(models / f"{one.key}.npy"), one.temperature)
         else:
             model = Model(path)
             scores, *others, embeddings = outputs(model, [*model.asked, "embedding"], entries, progress)

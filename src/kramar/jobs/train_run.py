@@ -111,12 +111,9 @@ class Training:
             familiar = self._familiar(chosen, material, parts, allowance.shown)
             onnx_file.describe(models / f"{chosen.key}.onnx", card, final, familiar)
         with run.room("evaluate"):
-            answers = {
-                one.key: scored(one, models / f"{one.key}.onnx", material, parts, run)
-                for one in climbed
-                if one is not chosen
-            }
-            said = scored(chosen, final, material, parts, run, ("val", "test", ASIDE), familiar, self._saw.__setitem__)
+            answers = {one.key: scored(one, models, material, parts, run) for one in climbed if one is not chosen}
+            asked = ("val", "test", ASIDE)
+            said = scored(chosen, models, material, parts, run, asked, final, familiar, self._saw.__setitem__)
             answers[chosen.key] = said
             self._leave_seen(final, material)
             metrics = {

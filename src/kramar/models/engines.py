@@ -103,7 +103,7 @@ class OpenVinoEngine:
 
 
 @contextlib.contextmanager
-def _whole_float32() -> Iterator[None]:
+def whole_float32() -> Iterator[None]:
     """Keep a GPU from rounding to TF32, by default PyTorch's way with convolutions: 10 bits of mantissa, not 23.
 
     The settings are the whole process's, so they are given back as they were.
@@ -159,7 +159,7 @@ class TorchEngine:
     def _run(self, images: Pixels) -> list[Scores]:
         import torch
 
-        with torch.inference_mode(), _whole_float32():
+        with torch.inference_mode(), whole_float32():
             found = self._module(torch.from_numpy(images).to(self._device))
             return [one.float().cpu().numpy() for one in found]
 

@@ -18,9 +18,13 @@ OPSET = 18
 
 
 def to_onnx(module: nn.Module, size: int, path: Path, outputs: Sequence[str]) -> None:
-    """Write ``module``, from uint8 images ``[N, size, size, 3]`` to a tuple of ``outputs``, to ``path``."""
+    """Write ``module``, from uint8 images ``[N, size, size, 3]`` to a tuple of ``outputs``, to ``path``.
+
+    It is left on the CPU, in evaluation mode.
+    """
     import torch
 
+    module.cpu()
     with torch.no_grad():  # else gradients are traced too, which takes a fifth longer
         torch.onnx.export(
             module.eval(),

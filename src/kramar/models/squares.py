@@ -112,8 +112,14 @@ def keep(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> tupl
     return [entry for entry in entries if entry.hash not in unreadable], unread(entries, unreadable)
 
 
+def cache(entries: Sequence[Entry], rule: ResizeRule, progress: Progress) -> None:
+    """Decode readable photos that the cache lacks, if there is room for all. Raises OutputError."""
+    if fits(entries, rule):
+        keep(entries, rule, progress)
+
+
 def squares(entries: Sequence[Entry], rule: ResizeRule) -> Squares:
-    """The squares of photos that `keep` found readable."""
+    """The squares of photos that can be read."""
     if entries and fits(entries, rule):
         store = _store(rule)
         if all(entry.hash in store for entry in entries):

@@ -63,6 +63,10 @@ class Estimator:
         answers = (2 * photos["val"] + photos["test"]) / speed.looking
         return learning + answers + _EXPORT_SECONDS + _EXPORT_SECONDS_A_LAYER * speed.layers + _OTHER_SECONDS
 
+    def looking(self, setting: Setting) -> float:
+        """Photos a second that its network looks at."""
+        return self._speed(setting).looking
+
     def _speed(self, setting: Setting) -> Speed:
         recipe = setting.recipe
         key = (

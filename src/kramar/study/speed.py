@@ -26,7 +26,7 @@ from kramar.records import ResizeRule
 from kramar.training import augment, loop, losses
 from kramar.training.answers import answer
 from kramar.training.losses import Target
-from kramar.training.photos import PhotoBatches
+from kramar.training.photos import PhotoBatches, beside
 from kramar.training.recipe import Recipe
 
 # First steps, in which libraries choose their kernels, are not measured.
@@ -183,7 +183,7 @@ def batches(
         batch=batch,
         seed=0,
         accelerator=accelerator,
-        workers=max(1, cores() - 1) if processor.device.type == "cuda" else 0,
+        workers=beside(processor.device),
     )
 
 

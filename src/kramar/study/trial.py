@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kramar import machine
-from kramar.config import cores
 from kramar.data.manifest import Entry
 from kramar.evaluation.metrics import score
 from kramar.exporting import network_file, onnx_file
@@ -38,7 +37,7 @@ from kramar.study.views import views
 from kramar.training import augment, loop, losses
 from kramar.training.answers import answer
 from kramar.training.material import Material
-from kramar.training.photos import PhotoBatches, ViewBatches
+from kramar.training.photos import PhotoBatches, ViewBatches, beside
 from kramar.training.recipe import Recipe
 
 # Without validation photos, this many training photos prove that the file is what was trained.
@@ -187,7 +186,7 @@ def train(
             batch=recipe.batch,
             seed=setting.seed,
             accelerator=accelerator,
-            workers=max(1, cores() - 1) if accelerator.device.type == "cuda" else 0,
+            workers=beside(accelerator.device),
         )
         held_out = squares.squares(material.known("val"), rule)
         judge = _Judge(lambda model: torch.from_numpy(answer(model, held_out)), _known_truth(material, "val"))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kramar.decisions.calibration import fit_temperature, log_loss
+from kramar.models.engines import whole_float32
 from kramar.models.squares import Squares
 from kramar.runtime.session import Scores
 
@@ -30,7 +31,7 @@ def answer(model: nn.Module, photos: Squares) -> Scores:
 def said(asked: Callable[[Tensor], Tensor], device: torch.device, photos: Squares) -> Scores:
     """What ``asked`` gives of photos, or of maps, float32 ``[N, D]``; ``[0, 1]`` of none."""
     found: list[Tensor] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), whole_float32():
         step = together(len(photos[0])) if len(photos) else 1
         for first in range(0, len(photos), step):
             batch = np.stack([photos[i] for i in range(first, min(first + step, len(photos)))])

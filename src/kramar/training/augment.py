@@ -65,6 +65,34 @@ class _Cut:
         return cut
 
 
+class _Shift:
+    """Moved by up to ``most`` pixels each way, reflections of the photo filling the edge.
+
+    As torchvision's RandomCrop with padding, but what is drawn are shares of what it may move (see `_Cut`).
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        self._size, self._most = size, most
+
+    def __call__(self, photo: Tensor) -> Tensor:
+        top, left = (int(share * (2 * self._most + 1)) for share in torch.rand(2).tolist())
+        padded = v2.functional.pad(photo, [self._most], padding_mode="reflect")
+        moved: Tensor = v2.functional.crop(padded, top, left, self._size, self._size)
+        return moved
+
+
+def _moves(bins: int, height: int, width: int) -> Tensor:
+    return torch.linspace(0.0, min(height, width) / 7, bins)
+
+
+class _Trivial(v2.TrivialAugmentWide):  # type: ignore[misc]
+    """Moves photos by a share of their side (see `_Cut`): of 224 pixels by up to 32, as torchvision does of any."""
+
+    _AUGMENTATION_SPACE = v2.TrivialAugmentWide._AUGMENTATION_SPACE | dict.fromkeys(
+        ("TranslateX", "TranslateY"), (_moves, True)
+    )
+
+
 def _interpolation(rule: ResizeRule) -> InterpolationMode:
     return InterpolationMode(rule.filter)
 
@@ -81,7 +109,7 @@ def shift(rule: ResizeRule, strength: float) -> Policy:
     """Moved by up to a quarter of a side at full strength, and mirrored: what small pictures bear."""
     return _in_turn(
         v2.CenterCrop(rule.size),
-        v2.RandomCrop(rule.size, padding=round(rule.size * strength / 4), padding_mode="reflect"),
+        _Shift(rule.size, round(rule.size * strength / 4)),
         v2.RandomHorizontalFlip(),
     )
 
@@ -105,7 +133,7 @@ def colour(rule: ResizeRule, strength: float) -> Policy:
 @policy
 def trivial(rule: ResizeRule, strength: float) -> Policy:
     """As ``zoom``, then one operation drawn at random (Müller and Hutter 2021, TrivialAugment)."""
-    return _in_turn(zoom(rule, strength), v2.TrivialAugmentWide(interpolation=_TURNED))
+    return _in_turn(zoom(rule, strength), _Trivial(interpolation=_TURNED))
 
 
 @policy

@@ -109,5 +109,5 @@ def _said(ground: Ground, network: Network, rule: ResizeRule) -> tuple[Scores, l
     if val:
         return logits, val, logits
     proof = ground.material.parts["train"][:VERIFIED]
-    squares.keep(proof, rule, ground.progress)
+    squares.cache(proof, rule, ground.progress)
     return np.zeros((0, ground.classes), np.float32), proof, answer(network, squares.squares(proof, rule))

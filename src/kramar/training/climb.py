@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import Field, ValidationError
 
-from kramar.config import TrainConfig
+from kramar.config import TrainConfig, cores
 from kramar.data.manifest import Entry
 from kramar.errors import ExportError
 from kramar.evaluation.metrics import score
@@ -158,7 +158,7 @@ class Ground:
         stopped: whether the user wants the rung to end.
         card: of a model file, from what is its own.
         cache_size: bytes that cached maps may take.
-        decode: photos a second that all cores make ready from their files.
+        decode: photos a second that one core makes ready from their files.
     """
 
     folder: Path
@@ -187,10 +187,13 @@ class Ground:
 
     def decoding(self, entries: Sequence[Entry], rule: ResizeRule, *, again: bool = False) -> float:
         """Seconds in which photos are decoded that the cache lacks; to be looked at ``again``, only those of more than
-        it keeps."""
-        if again and squares.fits(entries, rule):
-            return 0.0
-        return len(squares.missing(entries, rule)) / self.decode
+        it keeps.
+
+        All cores decode what is kept; what is not, one does, while the others wait for it.
+        """
+        if not squares.fits(entries, rule):
+            return len(entries) / self.decode
+        return 0.0 if again else len(squares.missing(entries, rule)) / (cores() * self.decode)
 
     def judged(self, logits: Scores, temperature: float | None = None) -> tuple[float, Metrics | None]:
         """The temperature, fitted unless it is given, and the metrics of validation logits ``[N, C]``."""

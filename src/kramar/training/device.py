@@ -12,5 +12,6 @@ def device() -> Accelerator:
     """The devices of this machine, with mixed precision where the device gains from it."""
     if not torch.cuda.is_available():
         torch.set_num_threads(cores())
-        return Accelerator(mixed_precision="no")
+        # Else Apple's GPU would be one of them, which lacks operations that networks here have.
+        return Accelerator(cpu=True, mixed_precision="no")
     return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")

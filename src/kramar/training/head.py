@@ -57,6 +57,7 @@ class Part:
 class _Fold:
     train: Part
     held_out: Part
+    is_copy: bool = False
 
 
 def fit_head(
@@ -169,7 +170,8 @@ class _Search:
         self._classes = classes
         self._deadline = deadline
         self._shrinkage = shrinkage
-        self._fitters = [_Fitter(fold.train, classes, shrinkage) for fold in folds]
+        # Folds of many photos are copies of them, which are not needed once they are whitened.
+        self._fitters = [_Fitter(fold.train, classes, shrinkage, in_place=fold.is_copy) for fold in folds]
         self._logits: dict[tuple[float, str], Scores] = {}
         self._heads: dict[tuple[float, str], Linear] = {}
         self.trials: list[Trial] = []
@@ -318,7 +320,8 @@ def join(first: Part, second: Part) -> Part:
 
 
 def _fold(part: Part, rows: tuple[Indices, Indices]) -> _Fold:
-    return _Fold(*(_take(part, some) for some in rows))
+    learnt, held_out = rows
+    return _Fold(_take(part, learnt), _take(part, held_out), is_copy=True)
 
 
 def _folds(part: Part, seed: int) -> list[tuple[Indices, Indices]]:

@@ -113,7 +113,7 @@ def of_photos(network: Network, rule: ResizeRule, recipe: Recipe, progress: Prog
         if not entries:
             return np.zeros((0, network.body.width), np.float32)
         shown = roomy(rule) if view else rule
-        squares.keep(entries, shown, progress)
+        squares.cache(entries, shown, progress)
         photos: Squares = squares.squares(entries, shown)
         if view:
             photos = _View(photos, [entry.hash for entry in entries], policy, view)

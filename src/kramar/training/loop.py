@@ -160,10 +160,12 @@ def _parts(inputs: Tensor, target: Target, at_once: int | None) -> Iterator[tupl
 def _prepared(
     accelerator: Accelerator, model: nn.Module, optimiser: torch.optim.Optimizer
 ) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
-    """Both as the devices have them; accelerate lets go of them afterwards, or it would keep every one there was."""
+    """Both as the devices have them; accelerate lets go of them afterwards, or it would keep every one there was, and
+    the model would go on computing in mixed precision."""
     try:
         yield accelerator.prepare(model), accelerator.prepare(optimiser)
     finally:
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         accelerator.free_memory()
 
 

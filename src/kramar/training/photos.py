@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from kramar.config import cores
 from kramar.models.squares import Squares
 from kramar.training.augment import Policy
 from kramar.training.seeds import derived
@@ -72,6 +73,11 @@ class Shuffled(Sampler[Place]):
             yield self.epoch, order[start : start + self._batch]
 
 
+def beside(device: torch.device) -> int:
+    """Processes that load and augment photos beside the training; none where it needs all cores itself."""
+    return max(1, cores() - 1) if device.type == "cuda" else 0
+
+
 class PhotoBatches:
     """The training photos, batch by batch, epoch by epoch."""
 
@@ -88,7 +94,7 @@ class PhotoBatches:
         workers: int = 0,
         most: int | None = None,
     ) -> None:
-        """``workers`` processes load and augment beside the training; none on a CPU, which has no time to spare.
+        """``workers`` processes load and augment beside the training (see `beside`).
 
         An epoch is of at most ``most`` photos, if not of all.
         """

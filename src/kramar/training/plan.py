@@ -52,6 +52,8 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     narrowed = ground.limits.size is not None and copied(ground, head) > ground.limits.size
     # Where no copy of the backbone can be small enough, a student is what the run is for.
     needed = narrowed and room(ground, base) is None
+    # Who is of one kind with all the others learns nothing from them, and needs no time.
+    taught = needed or (len(tails) > 1 and "tail" in config.rungs)
     reserve = OVERRUN * quantised.seconds(longer * head.milliseconds, narrowed=narrowed)
     known = {
         "views": [Planned(ViewsRung(ground, opener), share=0.35)],
@@ -59,7 +61,9 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
         "whole": [Planned(WholeRung(ground, accelerator, base, opener), share=4.0, least=worthwhile)],
         "distilled": [
             Planned(
-                DistilledRung(ground, accelerator, base, opener), share=2.0, least=0.0 if needed else LARGER_SECONDS
+                DistilledRung(ground, accelerator, base, opener),
+                share=2.0 if taught else 0.0,
+                least=0.0 if needed else LARGER_SECONDS,
             )
         ],
         "quantised": [Planned(quantised, share=0.0, reserve=reserve, shrinks=True)],

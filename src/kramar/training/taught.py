@@ -61,7 +61,7 @@ def _view(
     store = _store(name, rule, number)
     pending = _pending(store, entries)
     shown = roomy(rule) if number else rule
-    squares.keep(pending, shown, progress)
+    squares.cache(pending, shown, progress)
     photos = squares.squares(pending, shown)
     policy = POLICIES[recipe.augment if number else "none"](rule, recipe.strength)
     threads = torch.get_num_threads()

@@ -89,7 +89,7 @@ class Teacher:
         pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
         if pending:
             shown = roomy(rule) if number else rule
-            squares.keep(pending, shown, progress)
+            squares.cache(pending, shown, progress)
             self._ask(model, store, pending, number, progress, stopped)
         return np.asarray(store.gather([entry.hash for entry in entries]))
 

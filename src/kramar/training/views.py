@@ -95,7 +95,7 @@ class Views:
             return None
         rule = self.backbone.resize
         for needed in {rule if number == 0 else roomy(rule) for number in numbers}:
-            squares.keep(entries, needed, progress)
+            squares.cache(entries, needed, progress)
         engine = ENGINES[self.choice.engine](self.converted.path, self.backbone, self.cut)
         threads = torch.get_num_threads()
         # Drawing is one thread's work beside the model's own.

@@ -37,6 +37,8 @@ _SCALES = 1.05
 # Two measurements of the same file differ by so much.
 ALIKE = 1.25
 _TOGETHER = 8
+# The share of channels from which a network is worth narrowing, where another keeps as many.
+_ENOUGH = 0.4
 # The source and so many copies of it look at all that they are compared on.
 _COPIES = 3
 _FIXED_SECONDS = 10.0
@@ -59,8 +61,7 @@ class QuantisedRung:
         """What it takes for a source of so many milliseconds a photo, the scoring of test photos included, but without
         NNCF."""
         parts = {part: len(entries) for part, entries in self._ground.material.parts.items()}
-        copies = 1 if narrowed else _COPIES
-        photos = (1 + copies) * min(COMPARED, parts["train"] + parts["val"]) + parts["test"]
+        photos = (2 if narrowed else 1 + _COPIES) * len(self._compared()) + parts["test"]
         if narrowed:
             photos += _NARROWING_LOOKS * NARROWED_ON
         seconds = _FIXED_SECONDS + photos * milliseconds / 1000
@@ -87,9 +88,9 @@ class QuantisedRung:
         )
 
     def _source(self, climbed: Mapping[str, Climbed]) -> tuple[Climbed, float | None]:
-        """The most accurate model whose copy will be small enough, or else of all networks, and the share of channels
-        that is to be left of that one; the smallest, where none would be. What is slower than the limit is no model of
-        a copy, unless all are."""
+        """The most accurate model whose copy will be small enough; or else of the networks that can be made so small,
+        and the share of channels that is to be left of that one; the smallest, where none would be. What is slower than
+        the limit is no model of a copy, unless all are."""
         limits, all_of_them = self._ground.limits, list(climbed.values())
         slowest = np.inf
         if limits.latency is not None:
@@ -99,9 +100,15 @@ class QuantisedRung:
         if (found := best(able, Limits())) is not None:
             return found, None
         networks = [one for one in quick if architectures.find(one.backbone).family in BACKBONES]
-        if (found := best(networks, Limits())) is not None and (share := room(self._ground, found.backbone)):
-            return found, share
-        return min(quick, key=lambda one: one.bytes), None
+        shares = {name: room(self._ground, name) for name in {one.backbone for one in networks}}
+        kept = {name: share for name, share in shares.items() if share is not None}
+        if not kept:
+            return min(quick, key=lambda one: one.bytes), None
+        # Half of the channels lost nothing (docs/benchmarks.md): of networks that keep about as many, the best one.
+        least = min(_ENOUGH, max(kept.values()))
+        found = best([one for one in networks if kept.get(one.backbone, 0.0) >= least], Limits())
+        assert found is not None, "the network that keeps most is one of them"
+        return found, kept[found.backbone]
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Make copies, compare them with their source, keep one."""
@@ -111,7 +118,7 @@ class QuantisedRung:
         path = ground.model_file(source.key)
         model = Model(path)
         entries = self._compared()
-        squares.keep(entries, model.card.resize, ground.progress)
+        squares.cache(entries, model.card.resize, ground.progress)
         photos = squares.squares(entries, model.card.resize)
         expected = _probabilities(model, photos)
         if (share := step.numbers.get("share")) is not None:
@@ -119,7 +126,7 @@ class QuantisedRung:
         else:
             training = ground.material.parts["train"]
             spread = training[:: max(1, len(training) // CALIBRATED)][:CALIBRATED]
-            squares.keep(spread, model.card.resize, ground.progress)
+            squares.cache(spread, model.card.resize, ground.progress)
             calibration = squares.squares(spread, model.card.resize)
             ways = copies.ways(
                 [calibration[i] for i in range(len(spread))], controlled=bool(step.numbers["controlled"])
@@ -151,7 +158,7 @@ class QuantisedRung:
             network = backbone_network.reopen(backbones.find(source.backbone), ground.classes, path)
             train, val = ground.material.parts["train"], some(ground.material.known("val"), heads.HEAD_VAL)
             shown = some(train, NARROWED_ON)
-            squares.keep(shown, architecture.resize, ground.progress)
+            squares.cache(shown, architecture.resize, ground.progress)
             compress.compress(network, share, squares.squares(shown, architecture.resize))
             embedded = heads.of_photos(network, architecture.resize, RECIPE, ground.progress)
             learnt = heads.part(ground, embedded, some(train, heads.ROWS // heads.VIEWS), heads.VIEWS)

@@ -96,7 +96,7 @@ class StudentLearner:
         recipe = replace(self._recipe, epochs=int(step.numbers["epochs"]))
         rule = architecture.resize
         train = ground.material.parts["train"]
-        squares.keep(ground.material.parts["val"], rule, ground.progress)
+        squares.cache(ground.material.parts["val"], rule, ground.progress)
         said = [teacher.logits(train, view, ground.progress, ground.stopped) for view in range(count)]
         located = weights.locate(architecture)
         network = self._network()

@@ -106,7 +106,9 @@ class TailRung:
             return Step(
                 do=False, why=f"no time: it takes at least {least:.0f} s, {max(0.0, seconds):.0f} s are left for it"
             )
-        train = some(ground.material.parts["train"], photos)
+        # Of each class at least one is taken, so that they may be more.
+        while len(train := some(ground.material.parts["train"], photos)) > rows:
+            photos -= len(train) - rows
         an_epoch = min(photos, EPOCH_PHOTOS)
         cost = an_epoch / rate
         most = MOST_PASSES * photos / an_epoch
@@ -215,7 +217,8 @@ class TailRung:
             go_back(network, before, PARTWAY)
             learner.settle()
             fitted = heads.refit(ground, network, heads.of_maps(network, views), train, min(count, heads.VIEWS))
-            network.to(memory_format=torch.channels_last)
+            # The stages before the cut too, which have not been on the device yet.
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             logits, temperature, metrics, verification = backbone_network.write(
                 ground, opened, network, self.key, self.rung
             )

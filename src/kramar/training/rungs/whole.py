@@ -24,7 +24,7 @@ from kramar.training.augment import POLICIES
 from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.losses import Loss, Target
-from kramar.training.photos import PhotoBatches
+from kramar.training.photos import PhotoBatches, beside
 from kramar.training.recipe import Recipe
 from kramar.training.rungs.tail import CACHING, EPOCH_PHOTOS, go_back, passes
 from kramar.training.seeds import derived
@@ -49,7 +49,7 @@ GENTLE = replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4)
 FEW_PASSES = 12.0
 # So does who spends a third of each step on the first stages, which hold this share of the weights at most: they stay.
 STILL = 0.02
-MOST_EPOCHS, FEWEST_EPOCHS = 80, 2
+MOST_PASSES, FEWEST_EPOCHS = 80, 2
 # How far from the network before this training to the one after it (see `rungs.tail.PARTWAY`).
 PARTWAY = 0.7
 # Of the labels beside what teachers say.
@@ -121,7 +121,8 @@ class WholeLearner:
         if gentle:
             hold_still(backbone_network.body_of(network))
             an_epoch, fixed = costs()
-        epochs = min(MOST_EPOCHS, int((seconds - fixed) / an_epoch))
+        most = MOST_PASSES * counts["train"] // max(1, photos)
+        epochs = min(most, int((seconds - fixed) / an_epoch))
         if epochs < FEWEST_EPOCHS:
             least = fixed + FEWEST_EPOCHS * an_epoch
             return Step(
@@ -146,7 +147,7 @@ class WholeLearner:
         train = ground.material.parts["train"]
         rule = opened.backbone.resize
         for needed, entries in ((roomy(rule), train), (rule, ground.material.parts["val"])):
-            squares.keep(entries, needed, ground.progress)
+            squares.cache(entries, needed, ground.progress)
         epochs, gentle = int(step.numbers["epochs"]), bool(step.numbers.get("gentle"))
         sizes = _sizes(rule.size, epochs, taught=bool(teachers))
         recipe, still = (GENTLE, hold_still(body)) if gentle else (RECIPE, 0)
@@ -164,6 +165,7 @@ class WholeLearner:
                         batch=RECIPE.batch,
                         seed=derived(ground.seed, 6),
                         accelerator=accelerator,
+                        workers=beside(accelerator.device),
                         most=EPOCH_PHOTOS,
                     )
                     for size in set(sizes)
