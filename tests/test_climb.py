@@ -17,6 +17,7 @@ import kramar
 from kramar import FailedError, InputError, Run
 from kramar.models import maps
 from kramar.runtime.model import Model
+from kramar.training.climb import CARD_ROOM
 from kramar.training.rungs import copies, quantised, tail
 from shell import HEARS_CTRL_C, command
 
@@ -134,6 +135,13 @@ def test_a_small_copy_is_made_where_size_asks_for_it(
     assert run.record.model.rung == "quantised"
     assert run.record.limits == {"bytes": 4.4e6}
     assert "over --max-size" in run.record.ladder[0].why
+    # Where the limit leaves no room to tell unknown photos, the file does without.
+    tight = run.record.ladder[1].bytes + CARD_ROOM + 10_000
+    small = kramar.train(shop, tmp_path / "tight", rungs="head,quantised", max_size=tight).record.model
+    assert small.rung == "quantised"
+    assert small.bytes <= tight
+    assert run.record.model.decisions.unknown_above is not None
+    assert small.decisions.unknown_above is None
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,13 @@ def test_wrong_uses_are_one_line_and_leave_nothing(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_a_teacher_that_the_budget_has_no_time_for_is_not_trained(small: Path, tmp_path: Path) -> None:
+    options = {**OPTIONS, "budget": "2s", "teacher_epochs": 10_000}
+    with pytest.raises(InputError, match=r"the teacher takes \d+ min"):
+        kramar.distill(small, tmp_path / "run", teacher="convnet:depth=2:width=16", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_of_other_classes_is_refused(trained: kramar.Run, tmp_path: Path) -> None:
     other = put_folder(tmp_path / "other", 8, kinds=("Plate", "Box"))
     with pytest.raises(InputError, match=r"expected the 2 classes of the data; it has more"):

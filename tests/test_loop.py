@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -129,6 +130,23 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path) -> N
     second, epochs = trained(Recipe(epochs=2, batch=8), path)
     assert len(epochs) == 2
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in weights(best).items())
+
+
+def test_after_a_training_in_mixed_precision_a_network_computes_in_float32() -> None:
+    network = networks.build(ARCHITECTURE, 3, Top(), seed=3)
+    images = torch.from_numpy(np.stack([Photos()[i] for i in range(24)]))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+        recipe = Recipe(epochs=1, batch=8)
+        policy = POLICIES["none"](ARCHITECTURE.resize, 0.0)
+        batches = PhotoBatches(Photos(), TRUTH, policy, size=16, batch=8, seed=3, accelerator=accelerator)
+        loss = losses.of(recipe)
+        loop.fit(network, batches, loop.unjudged, recipe, seed=3, loss=loss, accelerator=accelerator, progress=Silent())
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    with torch.no_grad():
+        assert torch.equal(network.eval()(images), Network.forward(network, images))
 
 
 @pytest.mark.parametrize("kind", ["classes", "taught"])

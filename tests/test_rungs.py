@@ -31,13 +31,14 @@ from kramar.records import ClassCard, ModelCard
 from kramar.runtime.model import Model
 from kramar.training import backbone_network, heads, losses, plan
 from kramar.training.backbone_network import body_of
+from kramar.training.budget import some
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.device import device
 from kramar.training.head import Part, fit_head, fit_taught
 from kramar.training.losses import Taught
 from kramar.training.material import Material
 from kramar.training.recipe import Recipe
-from kramar.training.rungs import student, whole
+from kramar.training.rungs import quantised, student, whole
 from kramar.training.rungs import tail as tail_rung
 from kramar.training.rungs.distilled import DistilledRung
 from kramar.training.rungs.head import HeadRung
@@ -240,6 +241,70 @@ def test_more_photos_than_the_cache_keeps_are_decoded_for_each_look(
     monkeypatch.setattr(squares, "MOST_BYTES", 1000)
     assert slow.decoding(train, BACKBONE.resize) == len(train) / 10
     assert slow.decoding(train, BACKBONE.resize, again=True) == len(train) / 10
+
+
+def test_a_full_cache_has_room_for_as_many_photos_as_it_says(ground: Ground, opener: Callable[[], Opened]) -> None:
+    rung = TailRung(ground, device(), opener)
+    views = rung._views(backbone_network.body_of(backbone_network.start(opener().backbone, ground.classes)))
+    train, val = (len(ground.material.parts[part]) for part in ("train", "val"))
+    # Of each class a share, rounded: together they may be more than were asked for.
+    for rows in range(train - 7, train):
+        full = replace(ground, cache_size=views.bytes * (rows + val))
+        step = TailRung(full, device(), opener).plan(300.0, {})
+        assert step.do, step.why
+        assert len(some(ground.material.parts["train"], int(step.numbers["photos"]))) <= rows
+
+
+def test_the_copy_is_made_of_a_network_that_can_be_so_small(
+    ground: Ground, head: Climbed, tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    larger = "efficientnet_lite2"
+    best = {"key": f"tail-{larger}", "backbone": larger, "val": tail.val}
+    shutil.copyfile(ground.model_file("tail"), ground.model_file(f"tail-{larger}"))
+    worse = tail.model_copy(update={"val": head.val})
+    climbed = {"tail": worse, f"tail-{larger}": tail.model_copy(update=best)}
+    rung = QuantisedRung(replace(ground, limits=Limits(size=1e5)))
+    for shares, key in (
+        ({BACKBONE.name: 0.55, larger: None}, "tail"),
+        ({BACKBONE.name: 0.55, larger: 0.2}, "tail"),
+        ({BACKBONE.name: 0.9, larger: 0.5}, f"tail-{larger}"),
+        ({BACKBONE.name: 0.15, larger: 0.1}, "tail"),
+    ):
+        monkeypatch.setattr(quantised, "room", lambda _, name, found=shares: found[name])
+        step = rung.plan(600.0, climbed)
+        assert step.models == [key]
+        assert step.numbers == {"share": shares[climbed[key].backbone]}
+    monkeypatch.setattr(quantised, "room", lambda *_: None)
+    assert "share" not in rung.plan(600.0, climbed).numbers
+
+
+def test_of_many_photos_there_are_as_many_passes(
+    ground: Ground, opener: Callable[[], Opened], tail: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = len(ground.material.parts["train"])
+    monkeypatch.setattr(whole, "EPOCH_PHOTOS", train // 3)
+    step = WholeRung(ground, device(), BACKBONE.name, opener).plan(1e7, {"tail": tail})
+    assert step.numbers == {"epochs": whole.MOST_PASSES * train // (train // 3), "gentle": 0.0}
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_rungs_leave_files_that_give_their_answers(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, tmp_path: Path
+) -> None:
+    """Each compares its file on the CPU with what its network says, before it is kept."""
+    there = replace(ground, folder=tmp_path)
+    shutil.copyfile(ground.model_file("head"), there.model_file("head"))
+    accelerator, climbed = device(), {"head": head}
+    assert accelerator.device.type == "cuda"
+    for rung in (TailRung(there, accelerator, opener), WholeRung(there, accelerator, BACKBONE.name, opener)):
+        step = rung.plan(300.0, climbed)
+        numbers = {**step.numbers, "epochs": 2.0}
+        climbed[rung.key] = rung.climb(step.model_copy(update={"numbers": numbers}), climbed)
+        assert climbed[rung.key].verification.label_differences == 0
+    learner = StudentLearner(there, accelerator, architectures.find("convnet:depth=2:width=8@32"))
+    step = learner.plan(300.0, Asking(1000.0)).model_copy(update={"numbers": {"views": 1.0, "epochs": 2.0}})
+    teacher = Teacher([there.model_file("tail")], RECIPE.augment, RECIPE.strength)
+    assert learner.learn(step, "distilled", "distilled", teacher, "tail").verification.label_differences == 0
 
 
 def test_all_layers_start_from_the_tail_and_move(ground: Ground, opener: Callable[[], Opened], tail: Climbed) -> None:
@@ -698,6 +763,14 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
     rest = ["views", "tail", "tail-efficientnet_lite2", "whole", "distilled", "quantised"]
     assert keys(TrainConfig(), at(side + 32)) == rest
     assert [one.rung.key for one in plan.rungs(ground, TrainConfig(rungs=("head", "tail")), at(48), head)] == rest[1:3]
+
+    def share(config: TrainConfig) -> float:
+        """Of the time that is kept for a network which others teach."""
+        (found,) = [one.share for one in plan.rungs(ground, config, opened, head) if one.rung.key == "distilled"]
+        return found
+
+    assert share(TrainConfig()) == 2.0
+    assert share(TrainConfig(rungs=("head", "whole", "distilled"))) == 0.0
     least = {
         rungs: plan.rungs(ground, TrainConfig(rungs=rungs), at(48), head)[-1].least
         for rungs in (("head", "tail", "whole"), ("head", "whole"))
