@@ -136,12 +136,13 @@ def test_a_small_copy_is_made_where_size_asks_for_it(
     assert run.record.limits == {"bytes": 4.4e6}
     assert "over --max-size" in run.record.ladder[0].why
     # Where the limit leaves no room to tell unknown photos, the file does without.
+    monkeypatch.setattr(quantised, "_SCALES", 0.5)
     tight = run.record.ladder[1].bytes + CARD_ROOM + 10_000
-    small = kramar.train(shop, tmp_path / "tight", rungs="head,quantised", max_size=tight).record.model
-    assert small.rung == "quantised"
-    assert small.bytes <= tight
-    assert run.record.model.decisions.unknown_above is not None
-    assert small.decisions.unknown_above is None
+    small = kramar.train(shop, tmp_path / "tight", rungs="head,quantised", max_size=tight)
+    assert small.record.model.rung == "quantised"
+    assert small.record.model.bytes <= tight
+    assert "unknown_score" in run.model.asked
+    assert "unknown_score" not in small.model.asked
 
 
 @pytest.mark.parametrize(
