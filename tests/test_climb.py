@@ -219,7 +219,7 @@ def test_ctrl_c_once_ends_the_rung_and_finishes_well(shop: Path, tmp_path: Path)
     assert "Interrupted" in err
     record = json.loads(out)
     (climbed,) = [one for one in record["ladder"] if one["rung"] == "tail"]
-    assert int(climbed["how"].split()[0]) < 6
+    assert 0 < float(climbed["how"].split()[0]) < 6
     assert record["model"]["rung"] == "quantised"
     assert (run / "model.onnx").stat().st_size <= 4.4e6
 

@@ -246,7 +246,8 @@ def test_training_that_is_stopped_judges_what_it_has(tmp_path: Path) -> None:
     asked, checkpoint = iter([False] * 9 + [True] * 99), tmp_path / "training.safetensors"
     _, epochs = trained(Recipe(epochs=5, batch=8), checkpoint, judged=[1.0] * 2, stopped=lambda: next(asked))
     # Six steps an epoch, and the question once before each: it ends in the second.
-    assert len(epochs) == 2
+    assert [one.share for one in epochs] == [1, 2 / 6]
+    assert loop.done(epochs) == 1 + 2 / 6
     assert epochs[-1].val_loss == 1.0
     # Who goes on later has that epoch from its beginning.
     with safe_open(checkpoint, "pt") as file:

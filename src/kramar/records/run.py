@@ -178,7 +178,7 @@ class RunRecord(Record):
 class Epoch(Record):
     """One pass over the training photos: mean loss of its steps, then loss (nats) and accuracy on validation.
 
-    Without validation photos there is neither.
+    Without validation photos there is neither. ``share``: of its steps; less than 1 where the user wanted an end.
     """
 
     number: int
@@ -186,3 +186,4 @@ class Epoch(Record):
     val_loss: float | None
     val_accuracy: float | None
     seconds: float
+    share: float = 1.0

@@ -110,7 +110,7 @@ def fit(
             torch.manual_seed(derived(seed, number))
             running.train()
             sums = torch.zeros(2, device=accelerator.device)
-            is_cut = False
+            steps, is_cut = 0, False
             for inputs, target in batches.epoch(number):
                 for some, told in _parts(inputs, target, at_once):
                     with accelerator.autocast():
@@ -123,6 +123,7 @@ def fit(
                 if average is not None:
                     average.update_parameters(model)
                 advance(1)
+                steps += 1
                 is_cut = stopped()
                 if is_cut:
                     break
@@ -137,6 +138,7 @@ def fit(
                     val_loss=val_loss,
                     val_accuracy=val_accuracy,
                     seconds=time.monotonic() - start,
+                    share=steps / len(batches),
                 )
             )
             if accelerator.is_main_process and not is_cut:
@@ -146,6 +148,11 @@ def fit(
             raise EndedError
         state.load_best()
     return state.epochs
+
+
+def done(epochs: Sequence[Epoch]) -> float:
+    """How many epochs these are; of one that was cut, what was done of it."""
+    return sum(one.share for one in epochs)
 
 
 def _parts(inputs: Tensor, target: Target, at_once: int | None) -> Iterator[tuple[Tensor, Target]]:

@@ -122,7 +122,7 @@ class StudentLearner:
             key=key,
             rung=rung,
             backbone=architecture.name,
-            how=f"{architecture.name}, {len(epochs)} passes over {count} views, taught by {by}",
+            how=f"{architecture.name}, {loop.done(epochs):.3g} passes over {count} views, taught by {by}",
             expected=step.expected,
             temperature=temperature,
             val=metrics,

@@ -226,7 +226,7 @@ class TailRung:
             key=self.key,
             rung=self.rung,
             backbone=opened.backbone.name,
-            how=f"{passes(len(epochs), len(train)):.3g} passes over {count} views of {len(train):,} photos"
+            how=f"{passes(loop.done(epochs), len(train)):.3g} passes over {count} views of {len(train):,} photos"
             f"{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,

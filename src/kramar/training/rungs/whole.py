@@ -194,7 +194,7 @@ class WholeLearner:
             key=key,
             rung=rung,
             backbone=opened.backbone.name,
-            how=f"{layers} of {source.key}, {passes(len(done), len(train)):.3g} passes over {len(train):,} photos"
+            how=f"{layers} of {source.key}, {passes(loop.done(done), len(train)):.3g} passes over {len(train):,} photos"
             f"{by}{heads.ANEW * fitted}",
             expected=step.expected,
             temperature=temperature,
