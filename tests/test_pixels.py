@@ -538,7 +538,16 @@ WHOLE = {
     "DEEP": encoded(Image.fromarray(pixels(48, 40)[:, :, 0].astype(np.float32)), "TIFF"),
     "GIF": encoded(picture(48, 40), "GIF"),
     "BMP": encoded(picture(48, 40), "BMP"),
+    "AVIF": encoded(picture(48, 40), "AVIF"),
 }
+
+
+def test_an_avif_without_its_picture_is_a_photo_error() -> None:
+    whole = WHOLE["AVIF"]
+    start = whole.index(b"mdat") + 4
+    with pytest.raises(PhotoError) as error:
+        prepare(whole[:start] + bytes(len(whole) - start), RULE)
+    assert error.value.kind == "unreadable"
 
 
 # Pillow warns of odd metadata, which a user sees on standard error and which must not stop a run.

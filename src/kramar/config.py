@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import os
@@ -175,7 +176,19 @@ def cache_folder() -> Path:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use: of its affinity, and of its container's quota."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(available, math.ceil(_quota(Path("/sys/fs/cgroup")))))
+
+
+@functools.cache
+def _quota(control_groups: Path) -> float:
+    """Processor seconds a second that a container may use (``docker run --cpus 2``); infinite without a limit."""
+    # Version 2 has both in one file, version 1 in two.
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((control_groups / name).read_text(encoding="ascii") for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else math.inf
+        except (OSError, ValueError):  # "max" is no number
+            continue
+    return math.inf

@@ -142,7 +142,8 @@ def likely(glances: Glances) -> tuple[Indices, Indices, Bools]:
     plain, mirrored = signatures(glances)
     number = len(plain)
     index = Index(ndim=plain.shape[1], metric="ip", dtype="f16")
-    index.add(np.arange(number), plain, threads=cores())
+    # By one thread: several build another index each time, and twins decide a split, which a resumed run must repeat.
+    index.add(np.arange(number), plain, threads=1)
     found: list[Indices] = []
     for flipped, queries in ((0, plain), (1, mirrored)):
         answers = index.search(queries, min(NEIGHBOURS + 1, number), threads=cores())

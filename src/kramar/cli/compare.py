@@ -17,11 +17,14 @@ from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, parse_head_la
 if TYPE_CHECKING:
     from kramar.jobs.compare import Grid
 
-_HEAD_LAYERS = ",".join(map(str, HEAD_LAYERS))
 _REGIMES = ",".join(REGIMES)
 
 HeadLayers = Annotated[
-    str, typer.Option(help="Widths of the layers added to a frozen network, before the last; none for no such layers.")
+    str | None,
+    typer.Option(
+        help="Widths of the layers added to a frozen network, before the last; none for no such layers "
+        f"[default: {','.join(map(str, HEAD_LAYERS))}]."
+    ),
 ]
 
 
@@ -35,7 +38,7 @@ def compare(
     ] = None,
     regimes: Annotated[str, typer.Option(help=f"Separated by commas: {', '.join(REGIMES)}.")] = _REGIMES,
     transfer: Transfer = TRANSFERS[0],
-    head_layers: HeadLayers = _HEAD_LAYERS,
+    head_layers: HeadLayers = None,
     seeds: Annotated[str, typer.Option(metavar=WHOLE, help="Trials of each architecture and regime.")] = str(
         DEFAULT_SEEDS
     ),
@@ -68,7 +71,7 @@ def compare(
             architectures=architectures,
             regimes=regimes,
             transfer=transfer,
-            head_layers=parse_head_layers(head_layers),
+            head_layers=None if head_layers is None else parse_head_layers(head_layers),
             seeds=whole_number(seeds, "--seeds", 1),
             budget=budget,
             size=whole(size, "--size"),

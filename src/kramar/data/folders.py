@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ def list_folder(root: Path, columns: Mapping[str, str] | None = None) -> Listing
     is_split = "train" in splits.values() and len(splits) == len(tops)
     rows: list[Row] = []
     for parts, path in sorted(found.photos.items()):
-        label = "/".join(parts[1:-1] if is_split else parts[:-1])
+        label = unicodedata.normalize("NFC", "/".join(parts[1:-1] if is_split else parts[:-1]))
         if writable("/".join(parts)) != "/".join(parts):
             found.leave_out(parts, "bad_name", "the name is not UTF-8; rename the file or its folder")
         elif label:

@@ -17,7 +17,7 @@ from kramar.files import replacing
 from kramar.progress import Progress
 from kramar.records import LeftOut
 
-_SHORT = 12
+_SHORT, _SAMPLE = 12, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,16 @@ def retied(entries: Sequence[Entry], known: Iterable[Sequence[str]]) -> list[Ent
     for entry in entries:
         images[entry.hash[:_SHORT]].append(entry.image)
     return tied(entries, [[image for short in group for image in images.get(short, ())] for group in known])
+
+
+def keys(entries: Iterable[Entry]) -> set[str]:
+    """The first 12 digits of the photos' hashes."""
+    return {entry.hash[:_SHORT] for entry in entries}
+
+
+def sample(entries: Iterable[Entry]) -> list[str]:
+    """The smallest of `keys`: data that has a share s of the photos has none of these with a chance of (1 - s)^64."""
+    return sorted(keys(entries))[:_SAMPLE]
 
 
 def unread(entries: Iterable[Entry], errors: Mapping[str, PhotoError]) -> list[LeftOut]:

@@ -129,6 +129,7 @@ def _photo_errors() -> Iterator[None]:
         IndexError,
         KeyError,
         TypeError,
+        RuntimeError,  # AVIF's
         EOFError,
         struct.error,
     ) as error:
@@ -179,7 +180,7 @@ def square(image: Image.Image, rule: ResizeRule) -> Pixels:
         box=(left, top, left + side, top + side),
         reducing_gap=3.0,
     )
-    return np.asarray(resized)
+    return np.array(resized)  # a copy that can be written to, which torch asks for
 
 
 def prepare(data: bytes, rule: ResizeRule) -> Pixels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def list_images(
         product = ""
         if products and not isinstance(fields, str):
             try:
-                product = _text("product", fields.get("product"))
+                product = unicodedata.normalize("NFC", _text("product", fields.get("product")).strip())
             except _CellError as error:
                 photo = NoPhoto("bad_row", f"{where}: {error}")
         images.append((image, photo, product))
@@ -152,6 +153,7 @@ def _row(table: Path, columns: Mapping[str, str], where: str, fields: Mapping[st
             f"{table}: {where}: column {columns.get('split', 'split')!r}: expected one of "
             f"{', '.join(SPLIT_NAMES)}, found {split!r}; correct it"
         )
+    label, category, product = (unicodedata.normalize("NFC", text) for text in (label, category, product.strip()))
     return Row(image, photo, label, category if category.strip() else label, product, part)
 
 
@@ -160,14 +162,17 @@ def _text(name: str, value: object) -> str:
         return ""
     if isinstance(value, dict | list | bytes):
         raise _CellError(f"{name}: expected text or a number, found {type(value).__name__}")
-    text = str(value)
+    # A column of whole numbers with gaps is one of fractions to whoever wrote it.
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise _CellError(f"{name}: expected text, found half a character in {text!a}")
     return text
 
 
 def _find(folder: Path, image: str) -> PhotoFile | None:
-    for name in (image, image.replace("\\", "/")):
+    # A Mac writes accents as characters of their own, Excel does not.
+    forms = (unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
+    for name in (image, image.replace("\\", "/"), *forms):
         try:
             if (folder / name).is_file():
                 return PhotoFile(folder / name)

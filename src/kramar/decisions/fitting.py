@@ -119,8 +119,7 @@ def _parts(scored: Scored, asked: Asked) -> tuple[list[Scored], float]:
 
 def _together(shown: Sequence[float | None], asked: Asked) -> tuple[float | None, list[float | None]]:
     """The lowest of the parts' thresholds, and where they are classes, all of them."""
-    lowest = min((one for one in shown if one is not None), default=None)
-    return lowest, list(shown) if asked.by_class and lowest is not None else []
+    return min((one for one in shown if one is not None), default=None), list(shown) if asked.by_class else []
 
 
 def _order(planning: Scored, precision: float) -> list[float]:
@@ -194,8 +193,10 @@ def _least_by_class(one: Scored, coverage: float) -> list[float | None]:
 def _estimated(
     counted: Counted, tried: Sequence[float], photos: int, precision: float, level: float = thresholds.LEVEL
 ) -> Promise:
+    needed = thresholds.photos_for(counted, tried, photos, precision, level)
     return Promise(
         threshold=thresholds.estimated(counted, tried, precision, level),
         photos=photos,
-        needed=thresholds.photos_for(counted, tried, photos, precision, level),
+        # Those that plan show nothing.
+        needed=None if needed is None else math.ceil(needed / (1 - PLANNING)),
     )

@@ -175,8 +175,10 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def photos_needed(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> int | None:
-    """About how many photos would show a difference like this one, with a probability of 80%, at the level 0.05.
+def photos_needed(
+    right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_], *, level: float = LEVEL
+) -> int | None:
+    """About how many photos would show a difference like this one, with a probability of 80%, at the ``level``.
 
     For McNemar's test, from how often each model alone is right (Connor 1987, Biometrics 43). None where neither is
     more often. ``right_a`` and ``right_b`` are bool, ``[N]``.
@@ -188,7 +190,7 @@ def photos_needed(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]
     if not gap:
         return None
     normal = NormalDist()
-    spread = normal.inv_cdf(1 - LEVEL / 2) * math.sqrt(differ) + normal.inv_cdf(POWER) * math.sqrt(differ - gap**2)
+    spread = normal.inv_cdf(1 - level / 2) * math.sqrt(differ) + normal.inv_cdf(POWER) * math.sqrt(differ - gap**2)
     return math.ceil(float(spread / gap) ** 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import http.client
 import os
@@ -87,6 +88,8 @@ def _fetched(package: Package, progress: Progress) -> Path:
             with progress.stage(f"Fetching {package.name}", package.bytes) as tick:
                 download.to_file(address, temporary, tick)
         except (OSError, http.client.HTTPException, FailedError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise output_error(path, error) from error
             raise _unreachable(package, address, error) from error
         if not _is(package, temporary):
             raise FailedError(

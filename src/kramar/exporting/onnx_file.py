@@ -66,6 +66,11 @@ def verify(model: Model, photos: Sequence[Photo], source: npt.NDArray[np.floatin
     if not exported:
         return Verification(photos=0, label_differences=0, largest_difference=0.0)
     ours = np.stack(exported)
+    if ours.shape[1] != len(model.classes):
+        raise ExportError(
+            f"the exported file tells {ours.shape[1]} classes apart and names {len(model.classes)}; it was not kept. "
+            "Please report this"
+        )
     difference = float(np.abs(ours - source).max())
     two_best = np.sort(source, axis=1)[:, -2:]
     tied = two_best[:, 1] - two_best[:, 0] <= TOLERANCE

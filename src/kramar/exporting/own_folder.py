@@ -32,6 +32,8 @@ def own_folder(path: Path, kind: str) -> Iterator[Path]:
     An earlier export of the same ``kind`` makes room for it. Raises InputError where anything else is there, and
     OutputError where the disk says no; then nothing is left behind.
     """
+    if not path.name:
+        raise InputError(f"{path}: expected a new folder, found the one that the command runs in; name one (--out web)")
     _require_ours(path, kind)
     mark = secrets.token_hex(4)
     new, old = (path.with_name(f".{path.name}.{mark}.{end}") for end in ("tmp", "old.tmp"))

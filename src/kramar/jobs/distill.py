@@ -114,7 +114,7 @@ def distill(
     setting = _setting(found, start, epochs, options.seed, "--epochs")
     settings = [replace(setting, seed=options.seed + number) for number in range(whole_number(seeds, "--seeds", 1))]
     lessons = distillation.plan(settings, scaling, temperatures, lambdas)
-    taught_by = _teacher(teacher, setting, teacher_epochs, options.seed)
+    taught_by = _teacher(teacher, setting, start, teacher_epochs, options.seed)
     source = Path(data)
     folder = Path(out) if out is not None else Path(RUNS_FOLDER) / f"{name_of(source)}-distill"
     listener = progress or Silent()
@@ -181,8 +181,13 @@ def _unweighted(setting: Setting) -> str:
     )
 
 
-def _teacher(given: str | os.PathLike[str], student: Setting, epochs: int | None, seed: int) -> Path | Setting:
-    """A model file, or how the teacher is trained first. Raises InputError where it is neither."""
+def _teacher(
+    given: str | os.PathLike[str], student: Setting, asked: str | None, epochs: int | None, seed: int
+) -> Path | Setting:
+    """A model file, or how the teacher is trained first, from what was ``asked``, or else as its student is.
+
+    Raises InputError where it is neither.
+    """
     path = Path(given)
     if (path / "model.onnx").is_file():
         return path / "model.onnx"
@@ -191,6 +196,7 @@ def _teacher(given: str | os.PathLike[str], student: Setting, epochs: int | None
     if path.is_dir():
         raise InputError(f"--teacher: {path} has no model.onnx; expected a run folder, a model file or an architecture")
     found = known.find(str(given), "--teacher")
-    start = "scratch" if student.transfer == NO_TRANSFER else None
-    size = student.architecture.resize.size if start == "scratch" else None
+    start = asked or ("scratch" if student.transfer == NO_TRANSFER else None)
+    # From scratch it sees what its student sees, unless another size was asked for.
+    size = student.architecture.resize.size if start == "scratch" and "@" not in found.name else None
     return _setting(found.at(size), start, epochs, seed, "--teacher-epochs")

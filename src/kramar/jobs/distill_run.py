@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from kramar import machine
 from kramar.config import TrainConfig, duration
 from kramar.data import manifest
+from kramar.data.split import assign
 from kramar.errors import InputError, ModelFileError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import score
@@ -70,6 +72,8 @@ class Sweep:
         self._source, self._options, self._lessons, self._given = source, options, lessons, teacher
         self._gathered, self._run = gathered, run
         self._left_out = list(gathered.left_out)
+        self._warnings = list(gathered.warnings)
+        self._is_fair = True
 
     @machine.kept_memory()
     def finish(self, chosen: Mapping[str, str]) -> DistillationRecord:
@@ -100,7 +104,7 @@ class Sweep:
             started=run.plan.started,
             seed=options.seed,
             machine=machine.describe(),
-            data=self._gathered.record(self._source, entries, self._left_out, self._gathered.warnings),
+            data=self._gathered.record(self._source, entries, self._left_out, self._warnings),
             scaling=chosen["--scaling"],
             teacher=teacher,
             lessons=records,
@@ -127,13 +131,22 @@ class Sweep:
         place = self._run.path / _TEACHER
         if trial.finished(place) is None:
             self._run.say(f"Training the teacher: {self._given.title}, {self._given.recipe.epochs} epochs")
-            card = model_card(self._gathered, self._source, self._options.seed, "distill")
+            card = model_card(self._gathered, material, self._options.seed, "distill")
             trial.run(self._given, material, card, place, accelerator, self._run)
         return place / "model.onnx"
 
     def _judged(self, file: Path, material: Material) -> tuple[TeacherRecord, Right]:
         """The teacher on the same photos. Raises InputError where it knows other classes."""
         teacher = Teacher([file], "none", 0.0)
+        if known := self._learnt_from(file, material):
+            warning = (
+                f"the teacher was made with {known} or more of the photos that it is tested on here, since its photos "
+                "were split otherwise (another --seed, other products or twins, photos added since): its accuracy is "
+                "too good, and the student is not compared with it"
+            )
+            self._warnings.append(warning)
+            self._run.say(f"Warning: {warning}")
+            self._is_fair = False
         if set(teacher.classes) != set(material.classes):
             missing = sorted(set(material.classes) - set(teacher.classes))
             found = f"it lacks {missing[0]!r}" if missing else "it has more"
@@ -155,6 +168,19 @@ class Sweep:
             metrics={part: score(one, self._options.seed) for part, one in scored.items()},
         )
         return record, shown.right if shown else np.zeros(0, bool)
+
+    def _learnt_from(self, file: Path, material: Material) -> int:
+        """How many of the photos that it is tested on the teacher learnt from, as far as that is known."""
+        card, gathered = Model(file).card, self._gathered
+        if card.data_fingerprint == gathered.fingerprint or manifest.keys(gathered.entries).isdisjoint(card.learnt):
+            return 0
+        tested = material.parts["test"] or material.parts["val"]
+        if gathered.split_from != "kramar":
+            return len(manifest.keys(tested) & set(card.learnt))
+        # As the teacher's photos were split, by its own seed and twins.
+        plain = [replace(entry, split="", tied="") for entry in gathered.entries]
+        parts = {entry.image: entry.split for entry in assign(manifest.retied(plain, card.ties), card.seed)}
+        return sum(parts[entry.image] != "test" for entry in tested)
 
     def _said(self, teacher: Teacher, part: str, view: int, material: Material) -> Scores:
         """The teacher's logits of a view, its classes in the material's order."""
@@ -265,7 +291,7 @@ class Sweep:
         logits = answer(network, squares.squares(shown, setting.architecture.resize))
         temperature = material.temperature(logits) if material.parts["val"] else 1.0
         located = weights.locate(setting.architecture) if record.start == "weights" else None
-        card = model_card(self._gathered, self._source, self._options.seed, "distill")
+        card = model_card(self._gathered, material, self._options.seed, "distill")
         path = run.path / "model.onnx"
         make_folder(path.parent)
         verification = network_file.write(
@@ -276,7 +302,7 @@ class Sweep:
             logits,
             run,
         )
-        compared = len(right) > 0
+        compared = len(right) > 0 and self._is_fair
         return StudentRecord(
             temperature=record.temperature if record.cell else None,
             weight=record.weight if record.cell else None,

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+import numpy.typing as npt
+
 from kramar.config import parse_seed
 from kramar.decisions.calibration import error_without
 from kramar.errors import InputError
@@ -193,6 +196,15 @@ def _evaluation(opened: Model, found: Labelled, source: Path, seed: int) -> Eval
     )
 
 
+def _needed(right: Sequence[npt.NDArray[np.bool_]], groups: Sequence[str], pairs: int) -> int | None:
+    """About how many photos would show a difference like this, one of so many; None where that cannot be told."""
+    if len(set(groups)) < len(groups):
+        # Photos of a group are alike: how much so decides.
+        return None
+    needed = paired.photos_needed(*right, level=paired.LEVEL / pairs)
+    return needed if needed is not None and needed > len(groups) else None
+
+
 def _comparisons(opened: Sequence[Model], found: Sequence[Labelled], seed: int) -> list[Difference]:
     """Every pair, in the order in which the models were given."""
     groups = found[0].scored.groups
@@ -215,7 +227,7 @@ def _comparisons(opened: Sequence[Model], found: Sequence[Labelled], seed: int) 
                 p=one.p,
                 adjusted=one.adjusted,
                 verdict=one.verdict,
-                needed=None if shown else paired.photos_needed(found[a].scored.right, found[b].scored.right),
+                needed=None if shown else _needed([one.right for one in answers], groups, len(compared)),
                 coverage=paired.difference(auto[0], auto[1], groups, seed) if len(auto) == 2 else None,
             )
         )

@@ -25,7 +25,8 @@ from kramar.runtime.model import Answer, Model
 class Labelled:
     """The photos of one ``part`` that could be read, the answers of a model, and what was left out and warned of.
 
-    ``cut`` are the groups that have photos in other parts too.
+    ``learnt_from``: they are what the model was trained on, as it was then. ``mixed``: they are not, and yet it learnt
+    from some of them, or they chose it. ``cut`` are the groups that have photos in other parts too.
     """
 
     entries: list[Entry]
@@ -34,6 +35,7 @@ class Labelled:
     left_out: list[LeftOut]
     warnings: list[str]
     learnt_from: bool
+    mixed: bool
     cut: set[str]
 
 
@@ -59,8 +61,7 @@ def labelled(
     learnt = [own == model.card.data_fingerprint for own, model in zip(prints, models, strict=True)]
     known = next((one for one, learnt_from in zip(splits, learnt, strict=True) if learnt_from), None)
     entries, part = _part(hashed, known, source, split, default)
-    if part != "all":
-        _check_kept_apart(models, splits, learnt, entries, part)
+    _check_kept_apart(models, splits, learnt, entries, part)
     answers = [_answers(model, entries, listener) for model in models]
     errors = {image: error for _, unread in answers for image, error in unread.items()}
     left_out = [
@@ -84,10 +85,17 @@ def labelled(
             [entry.group for entry in read],
             np.array([answer.unknown for answer in told]) if model.has("unknown_score") else None,
         )
+        mixed = not learnt_from and not manifest.keys(read).isdisjoint(model.card.learnt)
         warnings = [*listing.warnings, *_unknown(scored, model, source)]
+        if mixed:
+            warnings.append(
+                f"{model.path} learnt from some of these photos, or they chose it; they are not the data that it was "
+                "trained on as that was then, so which ones is not known: its figures are too good"
+            )
         for warning in warnings:
             listener.say(f"Warning: {warning}")
-        found.append(Labelled(read, part, scored, left_out, warnings, learnt_from, elsewhere(known or (), part)))
+        cut = elsewhere(known or (), part)
+        found.append(Labelled(read, part, scored, left_out, warnings, learnt_from, mixed, cut))
     return found
 
 
@@ -132,7 +140,12 @@ def _check_kept_apart(
     entries: Sequence[Entry],
     part: str,
 ) -> None:
-    """Raise InputError where a model learnt from photos that are another's ``part``: they were split by other seeds."""
+    """Raise InputError where a model learnt from photos that others are compared on."""
+    if part in ("train", "all"):
+        if any(learnt) and not all(learnt):
+            known = next(model for model, learnt_from in zip(models, learnt, strict=True) if learnt_from)
+            raise InputError(f"{known.path}: learnt from these photos, and others did not; compare with --split test")
+        return
     images = {entry.image for entry in entries}
     for model, one, learnt_from in zip(models, splits, learnt, strict=True):
         other = sum(entry.image in images and entry.split != part for entry in one) if learnt_from else 0

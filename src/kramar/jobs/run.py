@@ -23,6 +23,9 @@ from kramar.records import Metrics, Record, RunRecord
 from kramar.runtime.model import Model
 from kramar.training.climb import Step
 
+# What a run folder has before anything is made.
+_OWN = ("run.log", "plan.json", ".lock")
+
 _SAVE_EVERY = 2.0
 
 
@@ -166,7 +169,10 @@ class RunFolder:
 def name_of(data: Path) -> str:
     """What a run of ``data`` is called by default."""
     place = data if data.name not in ("", "..") else data.resolve()
-    return place.stem if place.is_file() else place.name
+    try:
+        return place.stem if place.is_file() else place.name
+    except OSError:  # it may not be entered, which whoever reads it says
+        return place.name
 
 
 def finished(path: Path, options: Mapping[str, str], fingerprint: str) -> Run | None:
@@ -188,10 +194,13 @@ def holds(path: Path, options: Mapping[str, str], fingerprint: str, files: Seque
 
     Raises RunFolderError where ``path`` holds something else: another folder, or a run of other data or options.
     """
-    if path.is_file():
-        raise OutputError(f"{path}: a file is where the run folder should be; choose another place with --out")
-    if not path.is_dir() or not any(entry for entry in path.iterdir() if not entry.name.startswith(".")):
-        return False
+    try:
+        if path.is_file():
+            raise OutputError(f"{path}: a file is where the run folder should be; choose another place with --out")
+        if not path.is_dir() or not any(entry for entry in path.iterdir() if not entry.name.startswith(".")):
+            return False
+    except OSError as error:
+        raise output_error(path, error) from error
     try:
         plan = Plan.model_validate_json((path / "plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -251,19 +260,24 @@ def opened(
             write_text(path / "plan.json", plan.model_dump_json(indent=1))
         yield RunFolder(path, plan, listener, time.monotonic() if since is None else since)
     except InputError:
-        # Nothing was made that could go on: the place stays free for the corrected command.
-        if is_new:
+        # Where nothing was made that could go on, the place stays free for the corrected command.
+        if is_new and not _is_begun(path):
             vacate(path)
         raise
     finally:
         lock.release()
 
 
+def _is_begun(path: Path) -> bool:
+    """Whether anything was made in a run folder."""
+    return any(one.is_file() and one.name not in _OWN for one in path.rglob("*"))
+
+
 def vacate(path: Path) -> None:
     """Take away a run folder in which nothing was made yet."""
     with contextlib.suppress(OSError):  # what is not empty is not ours
         (path / "models").rmdir()
-    for name in ("run.log", "plan.json", ".lock"):
+    for name in _OWN:
         with contextlib.suppress(OSError):
             (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

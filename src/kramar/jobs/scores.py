@@ -65,12 +65,28 @@ def scored(
 
 def outputs(model: Model, names: Sequence[str], entries: Sequence[Entry], progress: Progress) -> list[Scores]:
     """The named outputs ``[N, ...]`` of photos that could be read before. Raises FailedError."""
+    found, unread = readable_outputs(model, names, entries, progress)
+    for entry in entries:
+        if error := unread.get(entry.image):
+            raise FailedError(
+                f"{entry.image}: was readable before and is not any more ({error}); run the command again"
+            )
+    return found
+
+
+def readable_outputs(
+    model: Model, names: Sequence[str], entries: Sequence[Entry], progress: Progress
+) -> tuple[list[Scores], dict[str, Exception]]:
+    """The named outputs ``[N, ...]`` of the photos that can be read, and why others cannot be, by their names."""
     found: list[list[Scores]] = []
+    unread: dict[str, Exception] = {}
     with progress.stage("Scoring photos", len(entries)) as advance:
         photos = (entry.photo for entry in entries)
-        for _, given in model.stream_of(photos, lambda images: zip(*model.outputs(images, names), strict=True)):
+        answers = model.stream_of(photos, lambda images: zip(*model.outputs(images, names), strict=True))
+        for entry, (_, given) in zip(entries, answers, strict=True):
             if isinstance(given, Exception):
-                raise FailedError(f"a photo that was readable before is not any more ({given}); run the command again")
-            found.append(list(given))
+                unread[entry.image] = given
+            else:
+                found.append(list(given))
             advance(1)
-    return [np.stack(column) for column in zip(*found, strict=True)]
+    return [np.stack(column) for column in zip(*found, strict=True)], unread

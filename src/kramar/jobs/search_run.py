@@ -200,7 +200,7 @@ class SearchRun:
                 "lower learning_rate or a smaller batch, and a new --out"
             )
         with run.room("final"):
-            card = model_card(self._gathered, self._source, self._options.seed, "tune")
+            card = model_card(self._gathered, material, self._options.seed, "tune")
             final = self._final(search)
             finals = final.decide(known, best, material, card, accelerator, run)
         with run.room("report"):

@@ -16,7 +16,7 @@ from kramar.data.sources import list_photos
 from kramar.data.split import aside, assign, elsewhere
 from kramar.errors import DataError
 from kramar.files import replacing
-from kramar.jobs.scores import outputs
+from kramar.jobs.scores import readable_outputs
 from kramar.progress import Progress
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
@@ -104,7 +104,14 @@ def look(model: Model, body: str, source: Path, columns: Mapping[str, str], list
         ASIDE: [entry for entry, away in zip(val, kept, strict=True) if away],
     }
     shown = [entry for part in _PARTS for entry in parts[part]]
-    (found,) = outputs(model, ["embedding"], shown, listener)
+    looked, unread = readable_outputs(model, ["embedding"], shown, listener)
+    if len(unread) == len(shown):
+        raise DataError(f"{source}: none of its photos can be read, the first: {next(iter(unread.values()))}")
+    if unread:
+        # Training left them out too.
+        listener.say(f"Left out: {len(unread)} unreadable, the first: {next(iter(unread))}")
+        parts = {part: [entry for entry in some_of if entry.image not in unread] for part, some_of in parts.items()}
+    (found,) = looked
     ends = np.cumsum([len(parts[part]) for part in _PARTS])[:-1]
     embeddings = dict(zip(_PARTS, np.split(found, ends), strict=True))
     return Seen.of(body, {**parts, "test": [entry for entry in entries if entry.split == "test"]}, embeddings)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kramar.data import manifest
 from kramar.data.listing import refuse
 from kramar.data.manifest import Entry
 from kramar.data.pixels import median_side
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from kramar.models.weights import Located
     from kramar.study.settings import Setting
     from kramar.study.trial import Card
+    from kramar.training.material import Material
 
 
 def sized(entries: Sequence[Entry], settings: Sequence[Setting], size: int | None) -> None:
@@ -75,15 +75,15 @@ def command(source: Path, chosen: Mapping[str, str], folder: Path) -> str:
     return shlex.join(words)
 
 
-def model_card(gathered: Gathered, source: Path, seed: int, rung: str) -> Card:
-    """How the model file of a trial is described; ``rung`` is the command that it comes from."""
-    labels = manifest.require_classes(gathered.entries, source)
+def model_card(gathered: Gathered, material: Material, seed: int, rung: str) -> Card:
+    """How the model file of a trial on ``material`` is described; ``rung`` is the command that it comes from."""
+    entries = [entry for part in material.parts.values() for entry in part]
 
     def card(setting: Setting, metrics: dict[str, Metrics], temperature: float, located: Located | None) -> ModelCard:
         return card_of(
             gathered,
-            gathered.entries,
-            labels,
+            entries,
+            material.classes,
             seed=seed,
             resize=setting.architecture.resize,
             temperature=temperature,
@@ -92,7 +92,7 @@ def model_card(gathered: Gathered, source: Path, seed: int, rung: str) -> Card:
             storage="float32",
             metrics=metrics,
             weights_source=f"{located.kind} {located.path.name}" if located else "none: trained from scratch",
-            weights_licence=hub.source(setting.architecture).licence if located else "",
+            weights_licence=hub.licence(setting.architecture, located) if located else "",
         )
 
     return card

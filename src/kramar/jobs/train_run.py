@@ -202,7 +202,10 @@ class Training:
         train = self._saw["train"]
         saw = {part: self._saw.get(part, train[:0]) for part in ("train", "val", ASIDE)}
         if all(len(saw[part]) == len(material.parts[part]) for part in ("val", ASIDE)):
-            seen = Seen.of(fingerprints.body(final), {**material.parts, "train": self._learnt}, saw)
+            # Those that the budget had no time for are kept from learning too.
+            held = [entry for entry in self._gathered.entries if entry.split != "train"]
+            parts = {**material.parts, "held": held, "train": self._learnt}
+            seen = Seen.of(fingerprints.body(final), parts, saw)
             seen.write(self._run.path / SEEN)
 
     def _climb(

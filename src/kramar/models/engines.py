@@ -223,9 +223,13 @@ def prepare(backbone: Backbone, progress: Progress) -> Converted:
     weights = weights_hash(backbone.weights_file())
     name = f"{backbone.file_name}-{GRAPH}-{weights}-{backbone.resize.size}px.onnx"
     path = cache_folder() / "backbones" / name
+    rate = _torch_rate(path)
     if not path.is_file():
         progress.say(f"Converting {backbone.name} to ONNX (about 20 s, once)")
-        convert(backbone, path, _torch_rate(path))
+        convert(backbone, path, rate)
+    elif not rate.is_file() and importlib.util.find_spec("torch"):
+        progress.say(f"Measuring {backbone.name} in PyTorch (once)")
+        convert(backbone, path, rate)
     return Converted(path=path, weights=weights)
 
 
@@ -234,8 +238,9 @@ def _machine() -> str:
 
 
 def _torch_rate(converted: Path) -> Path:
-    # Of this machine: another that shares the cache may have no GPU.
-    return converted.with_suffix(f".torch-rate.{_machine()}.json")
+    # Of this machine, and of this build: another may have no GPU, or know none.
+    build = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else "none"
+    return converted.with_suffix(f".torch-{build}-rate.{_machine()}.json")
 
 
 def _torch_here(converted: Path) -> TorchRate | None:

@@ -74,6 +74,13 @@ class Fetched(Record):
     fetched: bool
 
 
+def licence(architecture: Architecture, located: weights.Located) -> str:
+    """Of weights on this machine: what their library says of a package's, or what was recorded when they came."""
+    if located.kind == "package":
+        return source(architecture).licence
+    return weights.recorded(located.path).get(weights.LICENCE, "unknown")
+
+
 def source(architecture: Architecture) -> Source:
     """Where the architecture's weights can be fetched, as its library says. Raises MissingExtra without it."""
     if not architecture.stock:

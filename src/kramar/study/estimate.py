@@ -9,15 +9,16 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 
-from kramar.models import squares
+from kramar.models import squares, weights
 from kramar.models.networks import Network
 from kramar.models.squares import roomy
 from kramar.study import speed, trial
 from kramar.study.settings import FROZEN_VIEWS, Setting
+from kramar.study.views import missing
 from kramar.training import augment, loop, losses
 from kramar.training.answers import together
 from kramar.training.material import Material
-from kramar.training.photos import PhotoBatches
+from kramar.training.photos import PhotoBatches, beside
 
 # Each measurement takes this long, after the first steps, in which libraries choose their kernels.
 PROBE_SECONDS = 2.5
@@ -26,36 +27,48 @@ PROBE_SECONDS = 2.5
 _EXPORT_SECONDS, _EXPORT_SECONDS_A_LAYER = 1.0, 0.05
 _HEAD_STEP_SECONDS = 1e-3
 _OTHER_SECONDS = 3.0
+# What a frozen body looks at: its architecture, and how photos are changed.
+Views = tuple[str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of one architecture on this machine: photos a second in training and in a forward pass, layers to export."""
+    """Of one architecture on this machine: photos a second in training and in a forward pass, layers to export.
+
+    ``looks``: of a frozen body, how many photos it has to look at before it learns.
+    """
 
     training: float
     looking: float
     layers: int
+    looks: int
 
 
 class Estimator:
-    """Expected wall seconds of trials; each architecture is measured once for what its trials share."""
+    """Expected wall seconds of trials; each architecture is measured once for what its trials share.
+
+    Raises torch.OutOfMemoryError where a GPU has not enough for one.
+    """
 
     def __init__(self, material: Material, accelerator: Accelerator) -> None:
         self._material, self._accelerator = material, accelerator
         self._speeds: dict[tuple[object, ...], Speed] = {}
-        self._looked: set[tuple[object, ...]] = set()
 
-    def seconds(self, setting: Setting) -> float:
-        """Wall seconds that ``setting`` will take from its start, after those asked for before it."""
+    def seconds(self, setting: Setting, looked: set[Views] | None = None) -> float:
+        """Wall seconds that ``setting`` will take from its start.
+
+        ``looked``: what the trials before it have looked at, to which its own views are added.
+        """
         recipe = setting.recipe
         speed = self._speed(setting)
         photos = {part: len(entries) for part, entries in self._material.parts.items()}
         judged = photos["val"] / speed.looking
         if setting.frozen:
             views = (setting.architecture.name, recipe.augment, recipe.strength)
-            looks = 0 if views in self._looked else FROZEN_VIEWS if recipe.augment != "none" else 1
-            self._looked.add(views)
-            learning = looks * photos["train"] / speed.looking + judged
+            looks = 0 if looked is not None and views in looked else speed.looks
+            if looked is not None:
+                looked.add(views)
+            learning = looks / speed.looking + judged
             learning += recipe.epochs * photos["train"] / recipe.batch * _HEAD_STEP_SECONDS
         else:
             learning = recipe.epochs * (photos["train"] / speed.training + judged)
@@ -85,8 +98,14 @@ class Estimator:
                 training=0.0 if setting.frozen else self._training(setting, network),
                 looking=self._looking(setting, network),
                 layers=sum(1 for module in network.modules() if not list(module.children())),
+                looks=self._looks(setting, network) if setting.frozen else 0,
             )
         return self._speeds[key]
+
+    def _looks(self, setting: Setting, network: Network) -> int:
+        count = FROZEN_VIEWS if setting.recipe.augment != "none" else 1
+        located = weights.require(setting.architecture)
+        return missing(setting, network, located, self._material.parts["train"], count)
 
     def _training(self, setting: Setting, network: Network) -> float:
         recipe, rule = setting.recipe, setting.architecture.resize
@@ -99,6 +118,7 @@ class Estimator:
             batch=recipe.batch,
             seed=0,
             accelerator=self._accelerator,
+            workers=beside(self._accelerator.device),
         )
         optimiser = loop.build_optimiser(network, recipe)
         loss = losses.of(recipe)
@@ -107,14 +127,22 @@ class Estimator:
         began, done = 0.0, 0
         for number, (images, truth) in enumerate(steps):
             if number == speed.WARM_STEPS:
-                began, done = time.perf_counter(), 0
-            self._accelerator.backward(loss(network, images, truth))
+                began, done = self._now(), 0
+            with self._accelerator.autocast():
+                value = loss(network, images, truth)
+            self._accelerator.backward(value)
             optimiser.step()
             optimiser.zero_grad()
             done += len(truth)
             if number > speed.WARM_STEPS and time.perf_counter() - began > PROBE_SECONDS:
                 break
-        return done / (time.perf_counter() - began)
+        return done / (self._now() - began)
+
+    def _now(self) -> float:
+        """The time at which what the device was told is done."""
+        if self._accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def _looking(self, setting: Setting, network: Network) -> float:
         rule = setting.architecture.resize

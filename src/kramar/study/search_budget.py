@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kramar.records import Record
-from kramar.study.estimate import Estimator
+from kramar.study.estimate import Estimator, Views
 from kramar.study.search_space import Space
 
 # Of a trial that is trained to the end, what one takes on average where weak ones are stopped early: 0.45 was measured,
@@ -39,10 +39,12 @@ class Expected(Record):
         """Of a search of ``space`` in ``left`` seconds, measured on its start."""
         base = space.base
 
-        def seconds(epochs: int) -> float:
-            return estimator.seconds(replace(base, recipe=replace(base.recipe, epochs=epochs)))
+        looked: set[Views] = set()
 
-        # The estimator counts a frozen body's looks for the first trial alone.
+        def seconds(epochs: int) -> float:
+            return estimator.seconds(replace(base, recipe=replace(base.recipe, epochs=epochs)), looked)
+
+        # A frozen body's looks count for the first trial alone.
         first, one, two = seconds(1), seconds(1), seconds(2)
         full = base.recipe.epochs
         whole = Expected(

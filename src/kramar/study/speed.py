@@ -81,7 +81,8 @@ def alone(processor: Processor) -> Iterator[Accelerator]:
     try:
         if processor.device.type == "cuda":
             with torch.cuda.device(processor.device):
-                yield Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+                has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+                yield Accelerator(mixed_precision="bf16" if has_bf16 else "no")
         else:
             torch.set_num_threads(processor.threads)
             yield Accelerator(cpu=True, mixed_precision="no")

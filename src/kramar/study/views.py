@@ -38,16 +38,31 @@ def views(
     return [_view(setting, network, digest, entries, number, progress) for number in range(count)]
 
 
+def missing(setting: Setting, network: Network, located: Located, entries: Sequence[Entry], count: int) -> int:
+    """How many looks at a photo `views` has to take, those aside that are in the cache."""
+    stores = (_store(setting, network, located.digest(), number) for number in range(count))
+    return sum(len(_pending(store, entries)) for store in stores)
+
+
+def _store(setting: Setting, network: Network, digest: str, number: int) -> RowStore[np.float32]:
+    architecture, recipe = setting.architecture, setting.recipe
+    augment = f"{recipe.augment}-{recipe.strength:g}-{number}" if number else "plain"
+    parts = (architecture.name.replace(":", "-").replace("/", "-"), digest, architecture.resize.key)
+    folder = cache_folder() / "views" / "-".join((*parts, augment, f"torch{torch.__version__}"))
+    return RowStore(folder, "embeddings.f32", (network.body.width,), np.float32)
+
+
+def _pending(store: RowStore[np.float32], entries: Sequence[Entry]) -> list[Entry]:
+    return list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
+
+
 def _view(
     setting: Setting, network: Network, digest: str, entries: Sequence[Entry], number: int, progress: Progress
 ) -> Tensor:
     architecture, recipe = setting.architecture, setting.recipe
     rule = roomy(architecture.resize) if number else architecture.resize
-    augment = f"{recipe.augment}-{recipe.strength:g}-{number}" if number else "plain"
-    parts = (architecture.name.replace(":", "-").replace("/", "-"), digest, architecture.resize.key)
-    folder = cache_folder() / "views" / "-".join((*parts, augment, f"torch{torch.__version__}"))
-    store = RowStore(folder, "embeddings.f32", (network.body.width,), np.float32)
-    pending = list({entry.hash: entry for entry in entries if entry.hash not in store}.values())
+    store = _store(setting, network, digest, number)
+    pending = _pending(store, entries)
     policy = POLICIES[recipe.augment if number else "none"](architecture.resize, recipe.strength)
     photos = squares.squares(pending, rule)
     device = network.mean.device

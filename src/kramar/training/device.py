@@ -14,4 +14,6 @@ def device() -> Accelerator:
         torch.set_num_threads(cores())
         # Else Apple's GPU would be one of them, which lacks operations that networks here have.
         return Accelerator(cpu=True, mixed_precision="no")
-    return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+    # float16 needs its losses scaled, by a factor that a resumed training would have to know.
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Accelerator(mixed_precision="bf16" if has_bf16 else "no")
