@@ -37,10 +37,10 @@ def _no_photos(folder: Path, listing: Listing) -> DataError:
     others = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     tables = [out.image for out in listing.left_out if out.image.lower().endswith(SUFFIXES)]
     advice = "check the path"
-    if kinds["no_label"]:
-        advice = "put the photos into a folder a class"
-    elif tables:
+    if tables:
         advice = f"if {tables[0]} is the table of the photos, give {folder / tables[0]}"
+    elif kinds["no_label"]:
+        advice = "put the photos into a folder a class"
     return DataError(
         f"{folder}: expected class folders with photos (such as {folder / 'Apple' / '1.jpg'}), "
         f"found {f'none but {others}' if others else 'nothing'}; {advice}"

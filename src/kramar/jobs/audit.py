@@ -28,9 +28,9 @@ from kramar.data.sources import list_photos
 from kramar.errors import DataError, RunFolderError
 from kramar.evaluation.leakage import leakage
 from kramar.evaluation.metrics import wilson
-from kramar.files import make_folder, write_text
+from kramar.files import make_folder, remove_leftovers, write_text
 from kramar.jobs.account import Thumbnails
-from kramar.jobs.cleaned import check_named, write_cleaned
+from kramar.jobs.cleaned import changes_file, check_named, write_cleaned
 from kramar.jobs.judgement import judge
 from kramar.jobs.run import name_of
 from kramar.models import backbones, engines, features
@@ -179,15 +179,22 @@ def _check(folder: Path, source: Path, target: Path | None) -> None:
     """Refuse places where something else is. Raises InputError."""
     if folder.is_file():
         raise RunFolderError(f"{folder}: a file is where the audit's folder should be; choose another place with --out")
-    others = [one.name for one in folder.iterdir() if one.name not in _FILES] if folder.is_dir() else []
+    ours = {*_FILES, *((target.name, changes_file(target).name) if target is not None else ())}
+    others = []
+    if folder.is_dir():
+        remove_leftovers(folder)
+        others = [one.name for one in folder.iterdir() if one.name not in ours and not one.name.startswith(".")]
     if others:
         raise RunFolderError(
             f"{folder}: expected an empty folder or an earlier audit, found other files ({others[0]}); use a new --out"
         )
     if target is not None and target.suffix.lower() != ".csv":
         raise DataError(f"--fix: expected the name of a new table that ends in .csv, found {str(target)!r}")
-    if target is not None and target.exists() and source.exists() and target.samefile(source):
-        raise DataError(f"--fix: {target} is the data itself, which is never touched; choose another name")
+    for one in (target, changes_file(target)) if target is not None else ():
+        if one.exists() and source.exists() and one.samefile(source):
+            raise DataError(f"--fix: {one} is the data itself, which is never touched; choose another name")
+    if target is not None and target.exists() and not changes_file(target).exists():
+        raise DataError(f"--fix: {target} is there already, and no --fix made it; choose another name")
 
 
 @dataclass(slots=True)

@@ -219,15 +219,16 @@ class _Comparison:
                     run.say(f"Trial {number} of {len(trials)}: {one.title}; about {spoken(expected[one.key])}")
                     try:
                         done = trial.run(one, material, card, place, accelerator, run)
-                    except torch.OutOfMemoryError:
-                        run.say(f"Warning: {one.title}: out of memory")
-                        left_out.append(f"{one.title} (out of memory)")
+                    except (torch.OutOfMemoryError, trial.DivergedError) as error:
+                        why = str(error) if isinstance(error, trial.DivergedError) else f"{one.title}: out of memory"
+                        run.say(f"Warning: {why}")
+                        left_out.append(why)
                 advance(1)
                 if done is not None:
                     records.append(done)
                     compared.append(one)
         if not records:
-            raise FailedError(f"{run.path}: no trial could be trained: out of memory; give a smaller --size")
+            raise FailedError(f"{run.path}: no trial could be trained to its end: {'; '.join(left_out)}")
         with run.room("evaluate"):
             tests = self._tests(compared, material)
         with run.room("report"):

@@ -24,6 +24,7 @@ class Learning(Record):
         base: the file in the folder whose last layer was trained, and learning starts from; ``kept``, the one that was
             replaced. Empty where another file was written instead.
         learnt: photos that it learnt from; ``changed``, those of them that show something else than it had said.
+        undone: whether the file before it was put back since.
         left_out: decided photos that teach nothing, by why.
         categories: labels that are new to it.
         regularisation: inverse strength C of the penalty on the way from the old layer, ``weight`` of a decided photo.
@@ -38,6 +39,7 @@ class Learning(Record):
     after: str
     layer: str
     base: str = ""
+    undone: bool = False
     kept: str = ""
     learnt: int
     changed: int
@@ -65,7 +67,7 @@ class Learnings:
     def last(self) -> Learning | None:
         """The one that made the file's last layer, if one did."""
         layer = fingerprints.layer(self._model)
-        found = [one for one in self._all() if one.layer == layer]
+        found = [one for one in self._all() if one.layer == layer and not one.undone]
         return found[-1] if found else None
 
     def base(self, corrections: int) -> Path:
@@ -112,6 +114,9 @@ class Learnings:
             )
         with replacing(self._model) as temporary:
             shutil.copyfile(self._folder / last.kept, temporary)
+        # What makes the same layer again is another learning: the way back leads further back each time.
+        record = (self._folder / last.kept).with_suffix(".json")
+        write_text(record, last.model_copy(update={"undone": True}).model_dump_json(indent=1))
         return last
 
     def _all(self) -> list[Learning]:

@@ -223,7 +223,7 @@ def _several(photos: PhotoLike | Sequence[PhotoLike]) -> Iterable[PhotoLike]:
     if isinstance(photos, np.ndarray):
         return [photos] if photos.ndim < 4 else list(photos)
     if isinstance(photos, Sequence) and not isinstance(photos, str | bytes):
-        return cast("Sequence[PhotoLike]", photos)
+        return photos
     return [cast("PhotoLike", photos)]
 
 

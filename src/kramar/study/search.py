@@ -101,7 +101,10 @@ class Search:
         known = self.known()
         for one in known:
             if one.outcome is None and (lock := self._lock(one.number)):
-                return Claim(one.number, one.proposal, lock)
+                if self._read(one.number).outcome is None:
+                    return Claim(one.number, one.proposal, lock)
+                # Whoever had the lock has just ended it.
+                lock.release()
         if not propose or len(known) >= self._trials:
             return None
         number = len(known)

@@ -5,6 +5,7 @@ A trial is the unit that is resumed: it goes on from its last epoch, and once ``
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from kramar import machine
 from kramar.data.manifest import Entry
+from kramar.errors import FailedError
 from kramar.evaluation.metrics import score
 from kramar.exporting import network_file, onnx_file
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
@@ -50,6 +52,10 @@ AfterEpoch = Callable[[Sequence[Epoch]], None]
 Card = Callable[[Setting, dict[str, Metrics], float, Located | None], ModelCard]
 
 
+class DivergedError(FailedError):
+    """A training whose loss is no number any more."""
+
+
 def rules(setting: Setting) -> list[ResizeRule]:
     """The squares that a trial needs: for evaluation and, where photos are augmented, with their margins."""
     rule = setting.architecture.resize
@@ -75,13 +81,21 @@ def run(
     """Do the trial, or what is left of it, in ``folder``.
 
     Leaves ``model.onnx``, ``answers.npz`` (``right``, bool, for each test photo) and ``trial.json``.
-    Raises InputError, OutputError, ExportError.
+    Raises InputError, OutputError, ExportError, DivergedError.
     """
     make_folder(folder)
     remove_leftovers(folder)
     checkpoint = folder / "training.safetensors"
     energy = None if checkpoint.is_file() else machine.energy_joules()
-    trained = train(setting, material, accelerator, progress, checkpoint=checkpoint)
+
+    def require_finite(epochs: Sequence[Epoch]) -> None:
+        if not math.isfinite(epochs[-1].train_loss):
+            raise DivergedError(
+                f"{setting.title}: after {len(epochs)} of {setting.recipe.epochs} epochs its loss is no number any "
+                "more; lower the learning rate"
+            )
+
+    trained = train(setting, material, accelerator, progress, checkpoint=checkpoint, after_epoch=require_finite)
     network, notes = trained.network, trained.notes
     joules, ended = machine.energy_joules(), time.monotonic()
     logits = {

@@ -141,7 +141,8 @@ def fit(
                     share=steps / len(batches),
                 )
             )
-            if accelerator.is_main_process and not is_cut:
+            # Of a training that has diverged there is nothing to go on from.
+            if accelerator.is_main_process and not is_cut and math.isfinite(state.epochs[-1].train_loss):
                 state.save()
             after_epoch(state.epochs)
         if recipe.epochs and not state.epochs:
