@@ -1,3 +1,4 @@
+import math
 import os
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kramar import config
 from kramar.config import (
     DEFAULT_BUDGET,
     LARGEST_SEED,
@@ -124,3 +126,25 @@ def test_the_cache_folder_follows_the_environment(
 
 def test_cores_are_those_that_the_process_may_use() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"),
+    [
+        ({}, math.inf),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+    ],
+)
+def test_a_container_s_quota_counts(files: dict[str, str], seconds: float, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="ascii")
+    assert config._quota(tmp_path) == seconds
+
+
+def test_a_part_of_a_core_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_quota", lambda _: 0.2)
+    assert cores() == 1

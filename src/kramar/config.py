@@ -178,7 +178,7 @@ def cache_folder() -> Path:
 def cores() -> int:
     """Processor cores that this process may use: of its affinity, and of its container's quota."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(available, math.ceil(_quota(Path("/sys/fs/cgroup")))))
+    return max(1, math.ceil(min(available, _quota(Path("/sys/fs/cgroup")))))
 
 
 @functools.cache
