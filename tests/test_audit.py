@@ -145,6 +145,14 @@ def test_places_where_something_else_is_are_refused(untidy: Path, tmp_path: Path
     table.write_text("image,label\na.jpg,Cup\n")
     with pytest.raises(DataError, match="is the data itself, which is never touched"):
         kramar.audit(table, tmp_path / "audit", fix=table)
+    mine = tmp_path / "mine.csv"
+    mine.write_text("sku;price\n1;2\n")
+    with pytest.raises(DataError, match=r"mine\.csv is there already, and no --fix made it"):
+        kramar.audit(untidy, tmp_path / "audit", fix=mine)
+    changes = tmp_path / "clean-changes.csv"
+    changes.write_text("image,label\na.jpg,Cup\n")
+    with pytest.raises(DataError, match=r"clean-changes\.csv is the data itself"):
+        kramar.audit(changes, tmp_path / "audit", fix=tmp_path / "clean.csv")
     failed = command("audit", untidy, "--out", tmp_path / "audit", "--strict")
     assert "--strict, and 1 cannot be used, the first 'Plate/broken.jpg'" in complaint(failed, 2)
     assert not (tmp_path / "audit").exists()

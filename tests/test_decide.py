@@ -14,7 +14,7 @@ from scipy.special import softmax
 import kramar
 from drawn import Told
 from kramar import DataError, InputError, Run
-from products import put_folder
+from products import put, put_folder
 from shell import complaint
 from shell import kramar as command
 
@@ -102,6 +102,18 @@ def test_photos_that_it_learnt_from_are_refused(model: Path, shop: Path, split: 
     assert model.read_bytes() == before
 
 
+def test_photos_that_it_learnt_from_are_known_among_others_too(model: Path, shop: Path, tmp_path: Path) -> None:
+    before = model.read_bytes()
+    grown = Path(shutil.copytree(shop, tmp_path / "grown"))
+    put(grown / "Plate" / "new.jpg", "Plate", 990)
+    with pytest.raises(DataError, match=r"learnt from some of these photos, or they chose it, and which .* not known"):
+        kramar.decide(model, grown)
+    assert model.read_bytes() == before
+    (warning,) = kramar.evaluate(model, grown).warnings
+    assert "its figures are too good" in warning
+    assert kramar.evaluate(model, shop).warnings == []
+
+
 @pytest.mark.parametrize("given", ["1", "0", "98", "much", "-0.5"])
 def test_a_wrong_precision_is_one_line(model: Path, unseen: Path, given: str) -> None:
     with pytest.raises(InputError, match=r"--precision: expected a share between 0 and 1 such as 0\.98, found"):
@@ -130,6 +142,9 @@ def test_photos_that_it_has_not_seen_calibrate_it(
     done = kramar.decide(model, unseen, precision=0.5, out=tmp_path / "calibrated.onnx")
     after = kramar.load(tmp_path / "calibrated.onnx")
     assert after.card.temperature == done.temperature != before.card.temperature
+    # Its figures were those of another temperature.
+    assert before.card.metrics
+    assert not after.card.metrics
     images = np.stack([before.pixels(path) for path in sorted(unseen.rglob("*.jpg"))[:8]])
     np.testing.assert_array_equal(after.logits(images), before.logits(images))
     np.testing.assert_allclose(
@@ -156,6 +171,21 @@ def test_photos_of_a_product_that_is_learnt_from_show_nothing(tmp_path: Path) ->
     done = kramar.decide(run.path / "model.onnx", table, split="test", precision=0.3, progress=told)
     assert (done.photos, done.decisions.coverage.n) == (9, 9)
     assert "Decided by the 9 of them of which no copy or product was learnt from" in told.said
+
+
+def test_a_file_keeps_its_decisions_where_nothing_could_show_others(tmp_path: Path) -> None:
+    shop, table = put_folder(tmp_path / "photos", 10), tmp_path / "shop.csv"
+    rows = ["image,label,product,split"]
+    for photo in sorted(shop.rglob("*.jpg")):
+        number = int(photo.stem)
+        part = "train" if number < 5 else "test" if number < 8 else "val"
+        rows.append(f"{photo},{photo.parent.name},{photo.parent.name}-{number % 2},{part}")
+    table.write_text("\n".join(rows), encoding="utf-8")
+    model = kramar.train(table, tmp_path / "run", rungs="head", skip_audit=True).path / "model.onnx"
+    before = model.read_bytes()
+    with pytest.raises(DataError, match=r"of each of its 9 test photos the model learnt from a copy"):
+        kramar.decide(model, table, split="test")
+    assert model.read_bytes() == before
 
 
 def test_in_words_and_in_json(model: Path, unseen: Path) -> None:

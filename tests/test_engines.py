@@ -121,6 +121,19 @@ def test_a_backbone_is_converted_once(converted: Converted) -> None:
         assert part in converted.path.name
 
 
+def test_a_machine_that_has_the_file_from_elsewhere_measures_pytorch_too(converted: Converted) -> None:
+    rate = engines._torch_rate(converted.path)
+    before = rate.read_bytes()
+    try:
+        rate.unlink()
+        told = Told()
+        assert prepare(BACKBONE, told) == converted
+        assert told.said == [f"Measuring {BACKBONE.name} in PyTorch (once)"]
+        assert engines._torch_here(converted.path) is not None
+    finally:
+        rate.write_bytes(before)
+
+
 class Fake:
     """An engine that is as fast as its name says."""
 

@@ -200,6 +200,10 @@ def test_models_of_other_splits_are_not_compared_on_photos_that_one_learnt_from(
         kramar.evaluate([trained.path / "model.onnx", other.path / "model.onnx"], shop)
     with pytest.raises(InputError, match="expected at least one model file"):
         kramar.evaluate([], shop)
+    strange = kramar.train(put_folder(tmp_path / "strange", 12, start=700), tmp_path / "third", rungs="head")
+    for split in ("train", "all"):
+        with pytest.raises(InputError, match="learnt from these photos, and others did not"):
+            kramar.evaluate([trained.path / "model.onnx", strange.path / "model.onnx"], shop, split=split)
 
 
 def test_a_tree_and_products_have_figures_of_their_own(

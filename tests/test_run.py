@@ -184,6 +184,26 @@ def test_a_new_run_of_wrong_input_leaves_the_place_free(tmp_path: Path, is_new: 
     assert finished(path, OPTIONS, "f" * 32) is None
 
 
+def test_a_new_run_that_has_made_something_keeps_its_plan_whatever_ends_it(tmp_path: Path) -> None:
+    def work() -> None:
+        with open_run(tmp_path / "run") as run:
+            run.choose(photos=7)
+            (run.path / "models").mkdir()
+            (run.path / "models" / "head.onnx").touch()
+            raise DataError("a photo cannot be read")
+
+    with pytest.raises(DataError):
+        work()
+    with open_run(tmp_path / "run") as run:
+        assert run.plan.photos == 7
+
+
+def test_names_that_no_system_takes_are_no_bug(tmp_path: Path) -> None:
+    assert runs.name_of(Path("x" * 300)) == "x" * 300
+    with pytest.raises(OutputError):
+        runs.holds(tmp_path / ("x" * 300), OPTIONS, "f" * 32, ())
+
+
 @pytest.mark.parametrize("error", [OutputError("the disk is full"), KeyboardInterrupt(), ValueError("a bug")])
 def test_an_interrupted_run_can_go_on(tmp_path: Path, error: BaseException) -> None:
     def work() -> None:

@@ -1,4 +1,6 @@
 import json
+import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -224,3 +226,21 @@ def test_images_of_a_table_whose_encoding_is_a_guess(shop: Path) -> None:
 def test_images_of_an_empty_table(shop: Path) -> None:
     with pytest.raises(DataError, match="found no row"):
         list_images(table(shop, "image\n"), {})
+
+
+def test_products_are_the_same_however_they_are_spelt(shop: Path) -> None:
+    rows = "image,label,product\n1.jpg,A,A-17\n2.jpg,A,A-17 \n3.jpg,A, \n"
+    assert [row.product for row in list_table(table(shop, rows), {}).rows] == ["A-17", "A-17", ""]
+    lines = '{"image": "1.jpg", "label": 12, "product": 7}\n{"image": "2.jpg", "label": 12.0, "product": 7.0}\n'
+    first, second = list_table(table(shop, lines, name="products.jsonl"), {}).rows
+    assert (first.label, first.product) == (second.label, second.product) == ("12", "7")
+
+
+def test_accents_are_the_same_however_they_are_written(shop: Path) -> None:
+    name = "\u0457\u0436\u0430"  # with a letter that a Mac writes as two characters
+    assert unicodedata.normalize("NFD", name) != name
+    shutil.copy(shop / "1.jpg", shop / unicodedata.normalize("NFD", f"{name}.jpg"))
+    rows = f"image,label\n{name}.jpg,{name}\n1.jpg,{unicodedata.normalize('NFD', name)}\n"
+    listing = list_table(table(shop, rows), {})
+    assert [row.label for row in listing.rows] == [name, name]
+    assert not listing.left_out
