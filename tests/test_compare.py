@@ -214,7 +214,7 @@ def test_the_command_line_shows_the_table(compared: Grid, shop: Path, capsys: py
 def test_what_the_budget_has_no_room_for_is_left_out_and_said(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Estimator, "seconds", lambda _, one: 1e6 if one.seed == 1 else 1.0)
+    monkeypatch.setattr(Estimator, "seconds", lambda _, one, _looked: 1e6 if one.seed == 1 else 1.0)
     listener = Heard()
     done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=3, budget="10m", progress=listener)
     assert [one.seed for one in done.record.trials] == [0, 2]
@@ -225,7 +225,7 @@ def test_what_the_budget_has_no_room_for_is_left_out_and_said(
 def test_a_budget_for_no_trial_is_refused_and_leaves_nothing(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Estimator, "seconds", lambda _self, _one: 1e6)
+    monkeypatch.setattr(Estimator, "seconds", lambda *_: 1e6)
     with pytest.raises(InputError, match=r"^--budget: .* the shortest of 3 trials takes about 277\.8 h"):
         kramar.compare(shop, tmp_path / "run", **SCRATCH, budget="10m")
     assert not (tmp_path / "run").exists()
@@ -302,6 +302,10 @@ def test_a_killed_comparison_repeats_nothing_and_ends_the_same(shop: Path, tmp_p
         ({"architectures": OWN, "transfer": "half"}, "--transfer: expected frozen or full, found 'half'"),
         ({"architectures": OWN, "regimes": "scratch+augment", "epochs": 0}, "--epochs: expected a whole number from 1"),
         ({"architectures": OWN, "head_layers": (0,)}, "--head-layers: expected widths of at least 1, found 0"),
+        (
+            {"architectures": OWN, "regimes": "scratch+augment", "head_layers": (8,)},
+            "--head-layers: layers go on top of a frozen body (--transfer frozen), which no trial has",
+        ),
         ({"architectures": OWN, "seeds": 0}, "--seeds: expected at least one, found 0"),
         ({"architectures": OWN, "budget": "soon"}, "--budget: expected a duration"),
         (
@@ -368,10 +372,11 @@ def test_a_recipe_file_is_used_where_it_fits(shop: Path, tmp_path: Path) -> None
 
 
 def test_the_command_in_the_record_does_it_again(shop: Path, tmp_path: Path) -> None:
-    done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=1, head_layers=())
+    done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=1)
     words = shlex.split(done.record.command)
     assert words[: words.index("--out") + 2] == ["kramar", "compare", str(shop), "--out", str(tmp_path / "run")]
-    assert words[words.index("--head-layers") + 1] == "none"
+    # Nothing is frozen that layers could go on top of.
+    assert "--head-layers" not in words
     with pytest.raises(SystemExit) as left:
         cli.run(words[1:])
     assert left.value.code == 0

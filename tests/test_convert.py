@@ -99,7 +99,8 @@ def test_a_killed_conversions_files_go_once_nobody_converts(tmp_path: Path) -> N
     assert not waiting.is_alive()
     assert sorted(tmp_path.glob(".*.tmp")) == sorted(others)
     assert path.read_bytes() == b"converted by another run meanwhile"
-    assert not rate.exists()
+    # What that run has measured, it has measured on its own machine.
+    assert rate.is_file()
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 
+import PIL
 import pytest
 from pydantic import ValidationError
 
@@ -86,7 +87,7 @@ def test_an_estimate_in_percent() -> None:
 
 def test_the_resize_key_changes_with_whatever_changes_pixels() -> None:
     rule = ResizeRule(size=224, crop=0.875, filter="bicubic")
-    assert rule.key == "224px-crop0.875-bicubic-v1"
+    assert rule.key == f"224px-crop0.875-bicubic-pillow{PIL.__version__}"
     changes: list[dict[str, object]] = [{"size": 240}, {"crop": 1.0}, {"filter": "bilinear"}]
     keys = [rule.key, *(rule.model_copy(update=change).key for change in changes)]
     assert len(set(keys)) == 4

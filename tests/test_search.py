@@ -28,6 +28,7 @@ from kramar.models import architectures
 from kramar.progress import Silent
 from kramar.records import Epoch
 from kramar.study import trial
+from kramar.study.estimate import Views
 from kramar.study.search import Search, write_trials
 from kramar.study.search_budget import Expected
 from kramar.study.search_optuna import importance, write_study
@@ -406,7 +407,7 @@ class Priced:
     def __init__(self, epoch: float, looks: float, test: float) -> None:
         self._epoch, self._test, self._looks = epoch, test, itertools.chain([looks], itertools.repeat(0.0))
 
-    def seconds(self, one: Setting) -> float:
+    def seconds(self, one: Setting, _looked: set[Views]) -> float:
         return one.recipe.epochs * self._epoch + next(self._looks) + self._test
 
 

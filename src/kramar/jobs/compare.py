@@ -105,6 +105,7 @@ def compare(
     )
     names = architectures.split(",") if isinstance(architectures, str) else list(architectures)
     settings = plan_trials(names, regimes, transfer, head_layers, seeds, size, epochs, config, seed)
+    layers = HEAD_LAYERS if head_layers is None else head_layers
     source = Path(data)
     folder = Path(out) if out is not None else Path(RUNS_FOLDER) / f"{name_of(source)}-compare"
     listener = progress or Silent()
@@ -116,7 +117,7 @@ def compare(
         "--architectures": ",".join(dict.fromkeys(one.architecture.name for one in settings)),
         "--regimes": ",".join(dict.fromkeys(one.regime for one in settings)),
         "--transfer": transfer,
-        "--head-layers": ",".join(map(str, HEAD_LAYERS if head_layers is None else head_layers)) or "none",
+        "--head-layers": (",".join(map(str, layers)) or "none") if any(one.frozen for one in settings) else "",
         "--seeds": str(seeds),
         "--budget": duration(options.budget),
         "--size": str(size or ""),

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from kramar.data.manifest import Entry
-from kramar.errors import PhotoError
+from kramar.errors import FailedError
 from kramar.models import squares
 from kramar.models.squares import roomy
 from kramar.records import ResizeRule
@@ -54,7 +54,7 @@ class Pictures:
         augmented = POLICIES[policy](rule, strength)
         try:
             pixels = squares.squares([self.entry], roomy(rule) if policy != "none" else rule)[0]
-        except PhotoError:
+        except FailedError:
             return []
         photo = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
         made = []
