@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,19 @@ import torch
 import torchvision
 
 import kramar
-from kramar import Grid, InputError, RunFolderError, cli
+from kramar import FailedError, Grid, InputError, RunFolderError, cli
+from kramar.config import TrainConfig
 from kramar.evaluation.paired import compare_all
+from kramar.jobs.compare import plan_trials
+from kramar.jobs.gather import gather
+from kramar.jobs.study import model_card
+from kramar.progress import Silent
 from kramar.runtime.model import Model
 from kramar.study import estimate, trial
-from kramar.study.estimate import Estimator
+from kramar.study.estimate import Estimator, Views
 from kramar.study.grid import COLUMNS
+from kramar.study.settings import Setting
+from kramar.training.material import Material
 from products import put_folder
 from shell import HEARS_CTRL_C, command
 
@@ -220,6 +228,64 @@ def test_what_the_budget_has_no_room_for_is_left_out_and_said(
     assert [one.seed for one in done.record.trials] == [0, 2]
     assert done.record.left_out_trials == [f"{OWN}, scratch+augment, seed 1"]
     assert any("has room for 2 of 3 trials; left out: " in message for message in listener.said)
+
+
+def test_what_a_trial_that_is_left_out_would_have_looked_at_the_next_one_pays(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(_: Estimator, one: Setting, looked: set[Views]) -> float:
+        views = (one.architecture.name, "", 0.0)
+        price = 100.0 if views in looked else 1000.0
+        looked.add(views)
+        return price if one.seed else 2000.0
+
+    monkeypatch.setattr(Estimator, "seconds", seconds)
+    listener = Heard()
+    done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=3, budget="19m", progress=listener)
+    # The first is too long; the second looks for itself, and the third has no more to look at.
+    assert [one.seed for one in done.record.trials] == [1, 2]
+    assert done.record.estimate["trials"] == 1100
+
+
+def test_a_trial_that_cannot_be_trained_is_named_and_the_others_are_compared(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trial.run
+
+    def fails(one: Setting, *rest: Any) -> trial.TrialRecord:
+        if one.seed == 1:
+            raise torch.OutOfMemoryError
+        return run(one, *rest)
+
+    monkeypatch.setattr(trial, "run", fails)
+    done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=2)
+    assert [one.seed for one in done.record.trials] == [0]
+    assert done.record.left_out_trials == [f"{OWN}, scratch+augment, seed 1: out of memory"]
+
+
+def test_a_training_whose_loss_is_no_number_ends_in_words(shop: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "wild.toml"
+    recipe.write_text(
+        f'architecture = "{OWN}"\nregime = "scratch+augment"\ntransfer = "none"\n\n[recipe]\n'
+        'optimiser = "sgd"\nlearning_rate = 1e30\n',
+        encoding="utf-8",
+    )
+    for _ in range(2):
+        with pytest.raises(FailedError, match=r"after \d of 2 epochs its loss is no number any more; lower the"):
+            kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=1, config=recipe)
+
+
+def test_a_file_names_the_classes_that_its_network_tells_apart(shop: Path) -> None:
+    gathered = gather(shop, TrainConfig(), Silent())
+    lost = gathered.entries[0].label
+    # All photos of a class are broken, and none of its outputs is learnt.
+    entries = [entry for entry in gathered.entries if entry.label != lost]
+    material = Material.of(entries, sorted({entry.label for entry in entries}))
+    (setting,) = plan_trials([OWN], "scratch+augment", "frozen", None, 1, None, None, None, 0)
+    card = model_card(gathered, material, 0, "compare")(setting, {}, 1.0, None)
+    assert [one.label for one in card.classes] == material.classes
+    assert lost not in material.classes
+    assert set(card.learnt) <= {entry.hash[:12] for entry in entries if entry.split != "test"}
 
 
 def test_a_budget_for_no_trial_is_refused_and_leaves_nothing(
