@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import softmax
 
 import kramar
@@ -171,6 +172,18 @@ def test_photos_of_a_product_that_is_learnt_from_show_nothing(tmp_path: Path) ->
     done = kramar.decide(run.path / "model.onnx", table, split="test", precision=0.3, progress=told)
     assert (done.photos, done.decisions.coverage.n) == (9, 9)
     assert "Decided by the 9 of them of which no copy or product was learnt from" in told.said
+
+
+def test_near_twins_of_new_photos_count_once(model: Path, unseen: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(unseen, tmp_path / "again"))
+    for path in sorted(again.rglob("*.jpg")):
+        with Image.open(path) as photo:
+            photo.save(path.with_name(f"{path.stem}-again.jpg"), quality=60)
+    done = kramar.decide(model, again, precision=0.5, out=tmp_path / "decided.onnx")
+    assert done.photos == 120
+    decisions = kramar.load(tmp_path / "decided.onnx").card.decisions
+    assert decisions is not None
+    assert decisions.auto.photos == 60
 
 
 def test_a_file_keeps_its_decisions_where_nothing_could_show_others(tmp_path: Path) -> None:

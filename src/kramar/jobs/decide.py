@@ -86,7 +86,9 @@ def decide(
     card = opened.card
     seed = card.seed if seed is None else parse_seed(seed)
     source, target = Path(data), Path(out) if out is not None else opened.path
-    (found,) = labelled([opened], source, listener, split=split, default="val", columns=columns, strict=strict)
+    (found,) = labelled(
+        [opened], source, listener, split=split, default="val", columns=columns, strict=strict, twins=True
+    )
     if found.learnt_from and found.part in ("train", "all"):
         raise DataError(
             f"{source}: the model learnt from these photos, so it is too sure of them; "

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from kramar.auditing.gate import look_over
 from kramar.data import manifest
 from kramar.data.listing import SPLIT_NAMES, refuse
 from kramar.data.manifest import Entry
 from kramar.data.sources import list_photos
 from kramar.data.split import assign, elsewhere
-from kramar.errors import DataError, InputError, PhotoError
+from kramar.errors import DataError, InputError, MissingExtra, PhotoError
 from kramar.evaluation.metrics import Scored
 from kramar.progress import Progress
 from kramar.records import LeftOut
@@ -48,11 +49,13 @@ def labelled(
     default: str,
     columns: Mapping[str, str] | None,
     strict: bool,
+    twins: bool = False,
 ) -> list[Labelled]:
     """What each of ``models`` says of the same labelled photos in ``source``.
 
     They are of the part ``default``, if none is asked for and the data has a split of its own, or is what one of the
-    models was trained on, which ``learnt_from`` tells. Raises InputError.
+    models was trained on, which ``learnt_from`` tells. With ``twins``, near twins among photos that none of them was
+    trained on are of one group. Raises InputError.
     """
     listing = list_photos(source, dict(columns or {}))
     hashed, left_out = manifest.hash_photos(listing, listener)
@@ -60,6 +63,8 @@ def labelled(
     prints = [manifest.fingerprint(one) for one in splits]
     learnt = [own == model.card.data_fingerprint for own, model in zip(prints, models, strict=True)]
     known = next((one for one, learnt_from in zip(splits, learnt, strict=True) if learnt_from), None)
+    if twins and known is None:
+        hashed = _tied(hashed, listener)
     entries, part = _part(hashed, known, source, split, default)
     _check_kept_apart(models, splits, learnt, entries, part)
     answers = [_answers(model, entries, listener) for model in models]
@@ -97,6 +102,14 @@ def labelled(
         cut = elsewhere(known or (), part)
         found.append(Labelled(read, part, scored, left_out, warnings, learnt_from, mixed, cut))
     return found
+
+
+def _tied(entries: list[Entry], listener: Progress) -> list[Entry]:
+    try:
+        return look_over(entries, listener).entries
+    except MissingExtra as error:
+        listener.say(f"Warning: photos of one thing count as several unless they have a product: {error}")
+        return manifest.tied(entries, ())
 
 
 def _answers(
