@@ -43,9 +43,9 @@ RECIPE = Recipe(
     cutmix=1.0,
     ema=0.995,
 )
-# Mixtures and far crops keep a network from knowing its photos by heart. Who has many of each class, and sees them a few
-# times only, learns less by those: of 1,000 a class in 8 passes, 0.8 points less; of 24 a class, 1 point more, and 3
-# points in 16 passes (benchmarks/whole_choices.py).
+# Mixtures and far crops keep a network from knowing its photos by heart. Who has many of each class, and sees them a
+# few times only, learns less by those: of 1,000 a class in 8 passes, 0.8 points less; of 24 a class, 1 point more, and
+# 3 points in 16 passes (benchmarks/whole_choices.py).
 GENTLE = replace(RECIPE, mixup=0.0, cutmix=0.0, strength=0.4)
 FEW_PASSES, MANY_A_CLASS = 12.0, 150
 # So does who spends a third of each step on the first stages, which hold this share of the weights at most: they stay.
