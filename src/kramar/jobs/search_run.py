@@ -71,8 +71,9 @@ class SearchRun:
         """Do trials while there are any to do; whoever comes first then tests the winner and reports."""
         run = self._run
         accelerator = device()
+        # Without the lock, for which those that train would have to wait.
+        material, entries = self._material()
         with run.lock:
-            material, entries = self._material()
             space = Space.of(self._base, len(material.parts["train"]))
             expected = self._expected(space, material, accelerator)
         search = Search(run.path / "trials", space.shortened(expected.epochs), self._trials)
