@@ -17,7 +17,7 @@ from kramar.models.squares import roomy
 from kramar.models.weights import Located
 from kramar.progress import Progress
 from kramar.study.settings import Setting
-from kramar.training.augment import POLICIES, draw
+from kramar.training.augment import DRAWING, POLICIES, draw
 
 _TOGETHER = 32
 
@@ -46,7 +46,7 @@ def missing(setting: Setting, network: Network, located: Located, entries: Seque
 
 def _store(setting: Setting, network: Network, digest: str, number: int) -> RowStore[np.float32]:
     architecture, recipe = setting.architecture, setting.recipe
-    augment = f"{recipe.augment}-{recipe.strength:g}-{number}" if number else "plain"
+    augment = f"{recipe.augment}-{recipe.strength:g}-{DRAWING}-{number}" if number else "plain"
     parts = (architecture.name.replace(":", "-").replace("/", "-"), digest, architecture.resize.key)
     folder = cache_folder() / "views" / "-".join((*parts, augment, f"torch{torch.__version__}"))
     return RowStore(folder, "embeddings.f32", (network.body.width,), np.float32)

@@ -19,6 +19,9 @@ Policy = Callable[[Tensor], Tensor]
 # Rotations and shears of tensors know no bicubic filter.
 _TURNED = InterpolationMode.BILINEAR
 
+# Changes with what any policy draws: views, and what was said of them, are cached under it.
+DRAWING = "v2"
+
 POLICIES: dict[str, Callable[[ResizeRule, float], Policy]] = {}
 
 

@@ -21,7 +21,7 @@ from kramar.progress import Progress
 from kramar.records import Epoch, ResizeRule
 from kramar.training import loop
 from kramar.training.answers import answer, calibrated
-from kramar.training.augment import POLICIES, draw
+from kramar.training.augment import DRAWING, POLICIES, draw
 from kramar.training.losses import Loss
 from kramar.training.recipe import Recipe
 from kramar.training.tail import DrawnBatches, Targets
@@ -39,7 +39,7 @@ def drawn(
 
     They are drawn once, and kept for the block and for the next one, within ``limit`` bytes. Raises OutputError.
     """
-    name = f"{rule.key}-{recipe.augment}-{recipe.strength:g}"
+    name = f"{rule.key}-{recipe.augment}-{recipe.strength:g}-{DRAWING}"
     each = rule.size**2 * 3 + HASH_BYTES
     missing = sum(len(_pending(_store(name, rule, number), entries)) for number in range(count))
     with maps.room_for(name, count * len(entries) * each, missing * each, int(limit)):

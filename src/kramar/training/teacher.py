@@ -20,7 +20,7 @@ from kramar.models.squares import roomy
 from kramar.progress import Progress
 from kramar.runtime.model import Model
 from kramar.runtime.session import Scores
-from kramar.training.augment import POLICIES, draw
+from kramar.training.augment import DRAWING, POLICIES, draw
 from kramar.training.climb import EndedError
 
 _TOGETHER = 8
@@ -136,7 +136,7 @@ class Teacher:
 
 
 def _answers(digest: str, policy: str, strength: float, number: int, classes: int) -> RowStore[np.float32]:
-    folder = cache_folder() / "taught" / f"{digest}-{policy}-{strength:g}" / f"view{number}"
+    folder = cache_folder() / "taught" / f"{digest}-{policy}-{strength:g}-{DRAWING}" / f"view{number}"
     return RowStore(folder, "logits.f32", (classes,), np.float32)
 
 

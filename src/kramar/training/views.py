@@ -24,7 +24,7 @@ from kramar.models.maps import Half
 from kramar.models.squares import roomy
 from kramar.progress import Progress
 from kramar.runtime.session import Scores
-from kramar.training.augment import POLICIES, draw
+from kramar.training.augment import DRAWING, POLICIES, draw
 from kramar.training.climb import EndedError
 
 _COMMIT_EVERY = 64
@@ -56,7 +56,7 @@ class Views:
     @property
     def _name(self) -> str:
         looked = features.store_folder(self.backbone, self.converted, self.choice).name
-        return f"{looked}-{self.policy}-{self.strength:g}"
+        return f"{looked}-{self.policy}-{self.strength:g}-{DRAWING}"
 
     @property
     def bytes(self) -> int:
