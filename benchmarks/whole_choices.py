@@ -71,6 +71,7 @@ WAYS = {
     "gentle-faster": Way(replace(GENTLE, learning_rate=2 * GENTLE.learning_rate)),
     # As long as the others take: steps are so much faster without the first stages.
     "still": Way(GENTLE, still=True, passes=1.4),
+    "still-mixed": Way(RECIPE, still=True, passes=1.4),
     "still-slower": Way(replace(GENTLE, learning_rate=GENTLE.learning_rate / 2), still=True, passes=1.4),
 }
 # Of a pass, so that ways may differ by parts of one.
