@@ -284,7 +284,7 @@ def test_of_many_photos_there_are_as_many_passes(
     train = len(ground.material.parts["train"])
     monkeypatch.setattr(whole, "EPOCH_PHOTOS", train // 3)
     step = WholeRung(ground, device(), BACKBONE.name, opener).plan(1e7, {"tail": tail})
-    assert step.numbers == {"epochs": whole.MOST_PASSES * train // (train // 3), "still": 0.0, "gentle": 0.0}
+    assert step.numbers == {"epochs": whole.MOST_PASSES * train // (train // 3), "gentle": 0.0}
 
 
 @pytest.mark.gpu
@@ -332,22 +332,21 @@ def test_where_photos_are_seen_a_few_times_the_first_stages_stay(
     ground: Ground, opener: Callable[[], Opened], tail: Climbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung = WholeRung(ground, device(), BACKBONE.name, opener)
-    assert not rung.plan(500.0, {"tail": tail}).numbers["still"]
+    assert not rung.plan(500.0, {"tail": tail}).numbers["gentle"]
     monkeypatch.setattr(whole, "FEW_PASSES", 1e9)
-    numbers = rung.plan(500.0, {"tail": tail}).numbers
     # Few of each class are soon known by heart.
-    assert (numbers["still"], numbers["gentle"]) == (1.0, 0.0)
+    assert not rung.plan(500.0, {"tail": tail}).numbers["gentle"]
     monkeypatch.setattr(whole, "MANY_A_CLASS", 1)
     step = rung.plan(500.0, {"tail": tail})
     assert step.numbers["gentle"]
-    done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2, "still": 1.0, "gentle": 1.0}}), {"tail": tail})
+    done = rung.climb(step.model_copy(update={"numbers": {"epochs": 2, "gentle": 1.0}}), {"tail": tail})
     assert done.how.startswith("all but the first 4 stages of tail, 2 passes over")
     before, after = (onnx_file.read_weights(ground.model_file(one), "body.") for one in ("tail", "whole"))
     still = {int(name.split(".")[1]) for name in before if np.array_equal(before[name], after[name])}
     assert still == {0, 1, 2, 3}
     # Who has a teacher hears what it says of mixtures, however few.
     taught = whole.WholeLearner(ground, device(), BACKBONE.name, opener).plan(500.0, {"tail": tail}, [tail])
-    assert (taught.numbers["still"], taught.numbers["gentle"]) == (0.0, 0.0)
+    assert not taught.numbers["gentle"]
 
 
 def test_passes_are_over_all_photos() -> None:

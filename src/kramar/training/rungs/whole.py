@@ -114,12 +114,13 @@ class WholeLearner:
             """Seconds of an epoch, and of all that is beside them."""
             rates = {size: self._rate(network, size, loss) for size in set(sizes)}
             looking = heads.LOOKING * min(rates.values())
-            refit = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
-            return decoding + photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + refit
+            beside = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
+            return decoding + photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + beside
 
         an_epoch, fixed = costs()
-        few = not teachers and passes((seconds - fixed) / an_epoch, counts["train"]) < FEW_PASSES
-        if few:
+        few = passes((seconds - fixed) / an_epoch, counts["train"]) < FEW_PASSES
+        gentle = not teachers and few and counts["train"] >= MANY_A_CLASS * ground.classes
+        if gentle:
             hold_still(backbone_network.body_of(network))
             an_epoch, fixed = costs()
         most = MOST_PASSES * counts["train"] // max(1, photos)
@@ -132,11 +133,7 @@ class WholeLearner:
         return Step(
             do=True,
             expected=fixed + epochs * an_epoch,
-            numbers={
-                "epochs": epochs,
-                "still": float(few),
-                "gentle": float(few and counts["train"] >= MANY_A_CLASS * ground.classes),
-            },
+            numbers={"epochs": epochs, "gentle": float(gentle)},
             start=source.key,
             models=[one.key for one in teachers],
         )
@@ -155,7 +152,7 @@ class WholeLearner:
             squares.cache(entries, needed, ground.progress)
         epochs, gentle = int(step.numbers["epochs"]), bool(step.numbers.get("gentle"))
         sizes = _sizes(rule.size, epochs, taught=bool(teachers))
-        recipe, still = GENTLE if gentle else RECIPE, hold_still(body) if step.numbers.get("still") else 0
+        recipe, still = (GENTLE, hold_still(body)) if gentle else (RECIPE, 0)
         before = {name: value.clone() for name, value in network.state_dict().items()}
         done = loop.fit(
             network,
