@@ -114,8 +114,8 @@ class WholeLearner:
             """Seconds of an epoch, and of all that is beside them."""
             rates = {size: self._rate(network, size, loss) for size in set(sizes)}
             looking = heads.LOOKING * min(rates.values())
-            beside = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
-            return decoding + photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + beside
+            refit = heads.refit_seconds(counts["train"], looking, opened.backbone.width, ground.classes)
+            return decoding + photos * sum(1 / rates[size] for size in sizes) / len(sizes), looked_at + refit
 
         an_epoch, fixed = costs()
         few = passes((seconds - fixed) / an_epoch, counts["train"]) < FEW_PASSES
