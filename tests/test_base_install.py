@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kramar import Run
+from products import put_folder
 from shell import complaint, kramar
 
 MISSING = (
@@ -55,6 +56,15 @@ def test_evaluate(trained: Run, shop: Path, table: Path, kind: str) -> None:
     done = kramar("evaluate", trained.path / "model.onnx", shop if kind == "folder" else table, first=WITHOUT)
     assert done.returncode == 0, done.stderr
     assert f"n = {trained.record.data.split['test'] if kind == 'folder' else 9}" in done.stdout
+
+
+def test_decide(trained: Run, tmp_path: Path) -> None:
+    new = put_folder(tmp_path / "new", 12, start=600)
+    model, out = trained.path / "model.onnx", tmp_path / "decided.onnx"
+    done = kramar("decide", model, new, "--precision", "0.5", "--out", out, first=WITHOUT)
+    assert done.returncode == 0, done.stderr
+    assert "looking for near twins needs the 'train' extra" in done.stderr
+    assert out.is_file()
 
 
 def test_train_says_what_to_install(shop: Path, tmp_path: Path) -> None:
