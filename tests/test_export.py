@@ -175,6 +175,15 @@ def test_what_is_not_its_own_stays(there: str, found: str, made: Made, tmp_path:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_the_folder_that_the_command_runs_in_is_no_place_for_an_export(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="found the one that the command runs in; name one"):
+        kramar.export(made.path, ".", format="openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_folder_is_filled(made: Made, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert "model.xml" in kramar.export(made.path, tmp_path / "out", format="openvino").files

@@ -220,7 +220,12 @@ def test_one_photo_need_not_be_in_a_list(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(plain("green"))
     for one in (path, str(path), plain("green")):
-        assert [found.label for found in model.classify(one)] == ["green"]  # type: ignore[arg-type]
+        assert [found.label for found in model.classify(one)] == ["green"]
+    with Image.open(path) as image:
+        assert [found.label for found in model.classify(image)] == ["green"]
+        pixels = np.asarray(image.convert("RGB"))
+    assert [found.label for found in model.classify(pixels)] == ["green"]
+    assert [found.label for found in model.classify(np.stack([pixels, pixels]))] == ["green"] * 2
     assert model.classify([]) == []
 
 

@@ -175,6 +175,14 @@ def test_a_tie_has_no_label_to_give(made: Made) -> None:
     assert found.label_differences == 0
 
 
+def test_a_file_that_names_other_classes_than_it_tells_apart_is_found_out(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "classes", [*LABELS, "Guava"])
+    with pytest.raises(ExportError, match=rf"tells {len(LABELS)} classes apart and names {len(LABELS) + 1}"):
+        onnx_file.verify(Model(made.path), PHOTOS, made.source, Silent())
+
+
 def test_a_photo_that_became_unreadable_stops_the_export(made: Made) -> None:
     with pytest.raises(ExportError, match="readable before"):
         onnx_file.verify(Model(made.path), [PHOTOS[0], Held(b"apples")], made.source[:2], Silent())

@@ -271,10 +271,10 @@ class _Comparison:
                     advance(1)
             left = budget - run.elapsed
             expected, looked = {}, set()
-            for one in self._settings:
+            for one in (one for one in self._settings if math.isfinite(every[one.key])):
                 # What a trial that is left out would have looked at, the next one has to.
                 with_it = set(looked)
-                seconds = self._seconds(estimator, one, with_it)
+                seconds = estimator.seconds(one, with_it)
                 if sum(expected.values()) + seconds <= left:
                     expected[one.key], looked = seconds, with_it
             whole = sum(one for one in every.values() if math.isfinite(one))

@@ -56,7 +56,7 @@ class Pictures:
             pixels = squares.squares([self.entry], roomy(rule) if policy != "none" else rule)[0]
         except FailedError:
             return []
-        photo = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        photo = torch.from_numpy(pixels).permute(2, 0, 1)
         made = []
         for number in range(count):
             with torch.random.fork_rng(devices=[]):
