@@ -226,7 +226,7 @@ def test_what_the_budget_has_no_room_for_is_left_out_and_said(
     listener = Heard()
     done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=3, budget="10m", progress=listener)
     assert [one.seed for one in done.record.trials] == [0, 2]
-    assert done.record.left_out_trials == [f"{OWN}, scratch+augment, seed 1"]
+    assert done.record.left_out_trials == [f"{OWN}, scratch+augment, seed 1: no time"]
     assert any("has room for 2 of 3 trials; left out: " in message for message in listener.said)
 
 
@@ -250,17 +250,18 @@ def test_what_a_trial_that_is_left_out_would_have_looked_at_the_next_one_pays(
 def test_a_trial_that_cannot_be_trained_is_named_and_the_others_are_compared(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trial.run
+    batches = trial.PhotoBatches
 
-    def fails(one: Setting, *rest: Any) -> trial.TrialRecord:
-        if one.seed == 1:
+    def fails(*given: Any, seed: int, **named: Any) -> Any:
+        if seed == 1:
             raise torch.OutOfMemoryError
-        return run(one, *rest)
+        return batches(*given, seed=seed, **named)
 
-    monkeypatch.setattr(trial, "run", fails)
+    monkeypatch.setattr(trial, "PhotoBatches", fails)
     done = kramar.compare(shop, tmp_path / "run", **SCRATCH, seeds=2)
     assert [one.seed for one in done.record.trials] == [0]
-    assert done.record.left_out_trials == [f"{OWN}, scratch+augment, seed 1: out of memory"]
+    (why,) = done.record.left_out_trials
+    assert why == f"{OWN}, scratch+augment, seed 1: out of memory; lower the learning rate, or the batch"
 
 
 def test_a_training_whose_loss_is_no_number_ends_in_words(shop: Path, tmp_path: Path) -> None:

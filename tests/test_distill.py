@@ -16,6 +16,7 @@ from kramar.records import Epoch, Estimate
 from kramar.runtime.model import Model
 from kramar.study import distillation
 from kramar.study.distillation_records import COLUMNS, LessonRecord
+from kramar.training import losses
 from pages import whole_page
 from products import put_folder
 from shell import contents
@@ -137,6 +138,54 @@ def test_a_killed_sweep_repeats_no_lesson(taught: Distillation, small: Path, tmp
     # A run folder as a teacher is its model file.
     assert finished.record.teacher.file.endswith("taught/model.onnx")
     assert Model(finished.record.teacher.file).card.backbone == STUDENT
+
+
+@pytest.mark.parametrize("scaling", ["hinton", "dist"])
+def test_other_losses_and_a_start_from_weights_are_taught_as_they_are_told(
+    scaling: str, taught: Distillation, small: Path, tmp_path: Path
+) -> None:
+    options = {**OPTIONS, "student": "efficientnet_lite0:blocks=2@32", "temperature": "4", "weight": "0.3", "seeds": 1}
+    done = kramar.distill(small, tmp_path / "run", teacher=taught.path, start="weights", scaling=scaling, **options)  # type: ignore[arg-type]
+    assert [(one.scaling, one.start, len(one.epochs)) for one in done.record.lessons] == [
+        ("none", "weights", 2),
+        (scaling, "weights", 2),
+    ]
+    assert done.record.scaling == scaling
+    # From the same start, on the same views, another loss leads elsewhere.
+    alone, told = ([epoch.train_loss for epoch in one.epochs] for one in done.record.lessons)
+    assert alone != told
+
+
+def test_a_lesson_that_comes_to_nothing_is_named_and_the_others_are_compared(
+    taught: Distillation, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaling = losses.scaling("thesis")
+
+    def wild(temperature: float, weight: float) -> losses.Criterion:
+        told = scaling(temperature, weight)
+        factor = float("nan") if temperature == 2 and weight == 0 else 1.0
+        return lambda logits, target: factor * told(logits, target)
+
+    monkeypatch.setitem(losses._BY_NAME, "thesis", wild)
+    done = kramar.distill(small, tmp_path / "run", teacher=taught.path, **OPTIONS)  # type: ignore[arg-type]
+    assert done.record.left_out_lessons == [
+        f"T = 2, lambda = 0, seed {seed}: after 1 of 2 epochs its loss is no number any more" for seed in (0, 1)
+    ]
+    assert len(done.record.lessons) == 8
+    assert {(cell.temperature, cell.weight) for cell in done.record.cells} == {(1, 0), (1, 0.3), (2, 0.3)}
+    assert "Left out: T = 2, lambda = 0, seed 0" in done.report.read_text(encoding="utf-8")
+
+
+def test_cells_are_compared_by_the_seeds_that_both_have() -> None:
+    rng = np.random.default_rng(0)
+    alone = [rng.random(50) < share for share in (0.9, 0.5)]
+    lessons = [lesson("none", 1, 0, 1.0), lesson("none", 1, 1, 1.0), lesson("thesis", 2, 1, 0.1)]
+    (cell,) = distillation.cells(lessons, [*alone, alone[1]], [str(i) for i in range(50)], 0)
+    assert cell.seeds == 1
+    assert cell.gain.value == 0
+    # What was lucky once is not the best for that.
+    assert distillation.best(lessons) in (0, 1)
+    assert not distillation.cells(lessons[::2], [alone[0], alone[1]], [str(i) for i in range(50)], 0)
 
 
 def test_who_starts_from_scratch_for_want_of_weights_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

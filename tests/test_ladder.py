@@ -12,6 +12,7 @@ import pytest
 
 from drawn import Told
 from kramar.config import TrainConfig
+from kramar.errors import ExportError, FailedError, TrainingError
 from kramar.evaluation.metrics import Scored, score
 from kramar.records import Decisions, Metrics, Promise, Verification
 from kramar.training import ladder
@@ -38,6 +39,7 @@ def rung(key: str, right: int | None = 15, **changes: Any) -> Climbed:
         storage="float32",
         how="made up",
         seconds=1.0,
+        reached=1.0,
         expected=1.0,
         bytes=changes.pop("bytes", 14_000_000),
         milliseconds=changes.pop("milliseconds", 8.0),
@@ -126,6 +128,7 @@ def ground(tmp_path: Path) -> Ground:
         material=Material({"train": [], "val": [], "test": []}, ["a", "b"]),
         seed=0,
         progress=Told(),
+        elapsed=lambda: 7.0,
         left=lambda: 1000.0,
         stopped=lambda: False,
         card=lambda **_: None,  # type: ignore[arg-type,return-value]
@@ -169,6 +172,7 @@ def test_time_is_shared_and_what_is_reserved_is_left(ground: Ground) -> None:
         ("climb quantised", 3.0),
     ]
     assert [list(one) for one in decided] == [["tail"], ["tail", "whole"], ["tail", "whole", "quantised"]]
+    assert {step.began for step in decided[-1].values()} == {7.0}
     assert published == [["tail"], ["tail", "whole"], ["tail", "whole", "quantised"]]
 
 
@@ -227,6 +231,51 @@ def test_a_rung_that_was_ended_before_it_had_learnt_anything_is_left_out(ground:
     assert climbed == ["whole"]
     assert skipped == {"tail": "interrupted"}
     assert published == [["whole"]]
+
+
+@pytest.mark.parametrize("error", [ExportError("not its scores"), TrainingError("out of memory")])
+def test_a_rung_that_fails_is_left_out_for_good_and_the_others_are_climbed(ground: Ground, error: FailedError) -> None:
+    class Failing(Scripted):
+        def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
+            raise error
+
+    log: list[tuple[str, float]] = []
+    ground.checkpoint("tail").write_bytes(b"half")
+    rungs = [Planned(Failing("tail", log)), Planned(Scripted("whole", log))]
+    climbed, skipped, decided, published = climb(ground, rungs, below=[rung("head")])
+    assert climbed == ["head", "whole"]
+    assert skipped == {"tail": str(error)}
+    assert published == [["head", "whole"]]
+    assert not ground.checkpoint("tail").exists()
+    assert isinstance(ground.progress, Told)
+    assert f"Warning: rung tail is left out: {error}" in ground.progress.said
+    # A later start does not try it again.
+    assert climb(ground, rungs, decided[-1], below=[rung("head")])[:2] == (climbed, skipped)
+    # Without the lowest there is no model.
+    with pytest.raises(FailedError, match=str(error)):
+        climb(ground, rungs)
+
+
+def test_limits_say_how_they_could_be_raised() -> None:
+    head = rung("head", bytes=14_000_000, milliseconds=3.3)
+    copy = rung("quantised", bytes=3_860_000, milliseconds=6.6)
+    worse = rung("views", bytes=14_000_001, milliseconds=6.7)
+    every = [head, copy, worse]
+
+    def raised(**limits: float) -> list[str]:
+        given = Limits(**limits)
+        found = given.raised(every)
+        assert all(one.met(every) for one in found)
+        return [one.words() for one in found]
+
+    assert raised(size=3e6) == ["--max-size 3.87MB"]
+    assert raised(latency=3.0) == ["--max-latency 4.2ms"]
+    # Each model's figures together; what it keeps to stays as it was asked for.
+    assert raised(size=3e6, latency=3.0) == [
+        "--max-size 3.87MB --max-latency 8.3ms",
+        "--max-size 14.01MB --max-latency 4.2ms",
+    ]
+    assert raised(size=3e6, latency=10.0) == ["--max-size 3.87MB --max-latency 10.0ms"]
 
 
 def test_nothing_more_is_begun_once_the_user_wants_an_end(ground: Ground) -> None:

@@ -19,7 +19,7 @@ from kramar.config import DEFAULT_BACKBONE, TrainConfig, cores
 from kramar.data.pixels import median_side
 from kramar.decisions.calibration import fit_temperature
 from kramar.errors import ExportError
-from kramar.exporting import onnx_file
+from kramar.exporting import onnx_file, storage
 from kramar.jobs.gather import gather
 from kramar.models import architectures, backbones, engines, features, maps, squares
 from kramar.models.engines import Choice, Converted, Opened
@@ -93,6 +93,7 @@ def ground(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
         material=material,
         seed=0,
         progress=Told(),
+        elapsed=lambda: 60.0,
         left=lambda: 600.0,
         stopped=lambda: False,
         card=card,
@@ -608,10 +609,44 @@ def test_where_int8_is_too_large_channels_go_and_weights_become_four_bits(
 
 
 def test_the_first_student_that_fits_is_taken() -> None:
-    assert student.able(1.5e6, 81).family == "squeezenet1_1"  # type: ignore[union-attr]
-    assert student.able(1e5, 81) is None
-    names = [architectures.find(name).name for name in student.STUDENTS]
-    assert student.able(None, 81).name in names  # type: ignore[union-attr]
+    assert student.able(Limits(size=1.5e6), 81).family == "squeezenet1_1"  # type: ignore[union-attr]
+    assert student.able(Limits(size=1e5), 81) is None
+
+
+def test_where_no_copy_is_fast_enough_a_student_that_is_learns(
+    ground: Ground, opener: Callable[[], Opened], head: Climbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student, "STUDENTS", ("convnet:depth=6:width=64@96", "convnet:depth=2:width=8@24"))
+    # What is timed is a file of the network.
+    slow, quick = (student._milliseconds(architectures.find(name), 3) for name in student.STUDENTS)
+    assert 0 < quick < slow
+    between = replace(ground, limits=Limits(latency=(quick * slow) ** 0.5))
+    times = dict(zip(student.STUDENTS, (slow, quick), strict=True))
+    monkeypatch.setattr(student, "_milliseconds", lambda architecture, classes: times[architecture.name])
+    far = head.model_copy(update={"milliseconds": 100 * slow})
+    step = DistilledRung(between, device(), BACKBONE.name, opener).plan(300.0, {"head": far})
+    assert (step.do, step.student, step.models) == (True, "convnet:depth=2:width=8@24", ["head"])
+    none = replace(ground, limits=Limits(size=1e8, latency=quick / 2))
+    step = DistilledRung(none, device(), BACKBONE.name, opener).plan(300.0, {"head": far})
+    assert (step.do, step.why) == (
+        False,
+        f"no architecture is within --max-size 100.00MB --max-latency {quick / 2:.1f}ms",
+    )
+    # A copy that may be fast enough needs none.
+    near = head.model_copy(update={"milliseconds": 1.4 * slow})
+    step = DistilledRung(replace(ground, limits=Limits(latency=slow)), device(), BACKBONE.name, opener).plan(
+        300.0, {"head": near}
+    )
+    assert step.why == "no other network knows more than the one that would learn"
+
+
+def test_ranges_are_measured_on_photos_of_all_classes() -> None:
+    for photos in (1, 100, 255, 383, 2640):
+        places = storage.calibrating(photos)
+        gaps = np.diff([*places, photos])
+        assert places[0] == 0
+        assert len(places) == min(128, photos)
+        assert 1 <= gaps.min() <= gaps.max() <= gaps.min() + 1
 
 
 def test_a_taught_target_is_the_teacher_s_word_on_the_view_that_is_shown() -> None:
@@ -764,6 +799,16 @@ def test_other_networks_are_climbed_where_photos_and_limits_allow_it(
         return replace(opened, backbone=backbone)
 
     rest = ["views", "tail", "tail-efficientnet_lite2", "whole", "distilled", "quantised"]
+
+    def worthwhile(**limits: float) -> float:
+        """With less time than this left, no other network learns."""
+        rungs = plan.rungs(replace(ground, limits=Limits(**limits)), TrainConfig(), at(side + 32), head)
+        (found,) = [planned.least for planned in rungs if planned.rung.key == "distilled"]
+        return found
+
+    assert worthwhile() == worthwhile(latency=head.milliseconds) == plan.LARGER_SECONDS
+    # Where nothing else is small or fast enough, that is what the run is for.
+    assert worthwhile(size=2e5) == worthwhile(latency=head.milliseconds / 2) == 0.0
     assert keys(TrainConfig(), at(side + 32)) == rest
     assert [one.rung.key for one in plan.rungs(ground, TrainConfig(rungs=("head", "tail")), at(48), head)] == rest[1:3]
 

@@ -13,6 +13,7 @@
     │   └── MissingExtra     a part that is not installed
     └── FailedError          the machine said no (exit code 1)
         ├── OutputError      disk full, not writable
+        ├── TrainingError    one training that came to nothing; others go on
         └── ExportError      the exported file does not give its source's scores
 
 A message is one line: where, what was expected, what was found, what to do.
@@ -94,6 +95,10 @@ class FailedError(KramarError):
 
 class OutputError(FailedError):
     """A file could not be written (disk full, no permission)."""
+
+
+class TrainingError(FailedError):
+    """A training came to nothing: its loss is no number any more, or it takes more memory than there is."""
 
 
 class ExportError(FailedError):

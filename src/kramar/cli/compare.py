@@ -113,5 +113,5 @@ def _show(done: Grid) -> None:
     elif len(found) > 1 and record.tests:
         print("The first is better than each of the others (paired tests, corrected)")
     if record.left_out_trials:
-        print(f"Left out      {len(record.left_out_trials)} trials that --budget had no room for")
+        print(f"Left out      {len(record.left_out_trials)}, for reasons that are in run.json")
     print(f"Report        {done.report}")

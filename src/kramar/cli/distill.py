@@ -118,5 +118,5 @@ def _show(done: Distillation) -> None:
         f"Model         {done.path / student.file}: {student.bytes / 1e6:.1f} MB, {student.milliseconds:.1f} ms a photo"
     )
     if record.left_out_lessons:
-        print(f"Left out      {len(record.left_out_lessons)} lessons that --budget had no room for")
+        print(f"Left out      {len(record.left_out_lessons)}, for reasons that are in run.json")
     print(f"Report        {done.report}")

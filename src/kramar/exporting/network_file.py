@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from kramar.models.onnx_graph import to_onnx
 from kramar.progress import Progress
 from kramar.records import ModelCard, Verification
 from kramar.runtime.model import Model
-from kramar.runtime.session import Scores
+from kramar.runtime.session import OnnxSession, Scores, any_photo, median_milliseconds
 
 
 class _Outputs(nn.Module):
@@ -31,6 +33,16 @@ class _Outputs(nn.Module):
         feature_map, embedding = self.network.body(self.network.normalised(images))
         logits = self.network.head(embedding)
         return (logits, embedding, feature_map) if self.mapped else (logits, embedding)
+
+
+def milliseconds(network: Network, size: int) -> float:
+    """Median time of one ready photo of ``size`` pixels in a file of ``network``, in ONNX Runtime on all cores."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "network.onnx"
+        to_onnx(_Outputs(network, mapped=False), size, path, ["logits", "embedding"])
+        session = OnnxSession(path)
+    (found,) = median_milliseconds(functools.partial(session.run, any_photo(size), ["logits"]))
+    return found
 
 
 def write(

@@ -27,9 +27,15 @@ _LEVELS, FEW_LEVELS = 127, 7
 AGREEMENT, COMPARED = 0.98, 1200
 # Photos that activations' ranges are measured on; and so many of the first convolutions stay as they are, until enough
 # labels are kept.
-CALIBRATED, EXACT = 128, (0, 8, 20)
+_CALIBRATED, EXACT = 128, (0, 8, 20)
 # A number is a whole one within this: float32 rounds.
 _WHOLE = 1e-3
+
+
+def calibrating(photos: int) -> list[int]:
+    """Which of so many photos the ranges are measured on: evenly spaced, as a folder's are listed class by class."""
+    count = min(_CALIBRATED, photos)
+    return [place * photos // count for place in range(count)]
 
 
 def float16(path: Path, target: Path) -> None:

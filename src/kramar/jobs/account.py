@@ -169,7 +169,6 @@ def _leakage(outcome: Outcome) -> Leakage | None:
 def rungs(outcome: Outcome, seed: int) -> list[Rung]:
     """The ladder: every rung's model, what it gave on validation and test, and whether that is more than before."""
     found: list[Rung] = []
-    gone_up = 0.0
     for place, one in enumerate(outcome.climbed):
         before = (
             next((r for r in outcome.climbed if r.key == one.source), outcome.climbed[place - 1]) if place else None
@@ -181,7 +180,6 @@ def rungs(outcome: Outcome, seed: int) -> list[Rung]:
             pair = {one.key: test.right, before.key: other.right}
             (compared,) = paired.compare_all(pair, test.groups, seed)
             against = Gain(rung=before.key, difference=compared.difference, p=compared.p)
-        gone_up += one.seconds
         found.append(
             Rung(
                 rung=one.rung,
@@ -191,7 +189,7 @@ def rungs(outcome: Outcome, seed: int) -> list[Rung]:
                 how=one.how,
                 seconds=round(one.seconds, 2),
                 expected_seconds=round(one.expected, 2),
-                reached_seconds=round(gone_up, 2),
+                reached_seconds=round(one.reached, 2),
                 val_accuracy=one.val.accuracy if one.val else None,
                 test_accuracy=outcome.metrics[one.key]["test"].accuracy if test is not None else None,
                 gain=against,

@@ -27,7 +27,7 @@ from kramar.config import (
 )
 from kramar.data import manifest
 from kramar.data.columns import spelt
-from kramar.errors import FailedError, InputError
+from kramar.errors import FailedError, InputError, TrainingError
 from kramar.files import write_text
 from kramar.jobs.account import seconds as spent
 from kramar.jobs.gather import Gathered, gather
@@ -220,10 +220,9 @@ class _Comparison:
                     run.say(f"Trial {number} of {len(trials)}: {one.title}; about {spoken(expected[one.key])}")
                     try:
                         done = trial.run(one, material, card, place, accelerator, run)
-                    except (torch.OutOfMemoryError, trial.DivergedError) as error:
-                        why = str(error) if isinstance(error, trial.DivergedError) else f"{one.title}: out of memory"
-                        run.say(f"Warning: {why}")
-                        left_out.append(why)
+                    except TrainingError as error:
+                        run.say(f"Warning: {error}")
+                        left_out.append(str(error))
                 advance(1)
                 if done is not None:
                     records.append(done)
@@ -258,7 +257,7 @@ class _Comparison:
     def _affordable(
         self, material: Material, accelerator: Accelerator
     ) -> tuple[list[Setting], list[str], dict[str, float]]:
-        """The trials to do, the titles of those that the budget has no room for, and expected seconds by key."""
+        """The trials to do, those that the budget has no room for, and expected seconds by key."""
         run, budget = self._run, self._options.budget
         expected = run.plan.trials
         if expected is None:
@@ -288,13 +287,14 @@ class _Comparison:
                     f"{spoken(shortest)}; all of them {spoken(whole)}"
                 )
             run.choose(trials=expected)
-        out = [one for one in self._settings if one.key not in expected]
+        out = [one.title for one in self._settings if one.key not in expected]
         if out:
             run.say(
                 f"Warning: the budget of {duration(budget)} has room for {len(expected)} of {len(self._settings)} "
-                f"trials; left out: {'; '.join(one.title for one in out)}"
+                f"trials; left out: {'; '.join(out)}"
             )
-        return [one for one in self._settings if one.key in expected], [one.title for one in out], dict(expected)
+        trials = [one for one in self._settings if one.key in expected]
+        return trials, [f"{title}: no time" for title in out], dict(expected)
 
     def _seconds(self, estimator: Estimator, one: Setting, looked: set[Views]) -> float:
         try:

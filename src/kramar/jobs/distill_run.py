@@ -14,7 +14,7 @@ from kramar import machine
 from kramar.config import TrainConfig, duration
 from kramar.data import manifest
 from kramar.data.split import assign
-from kramar.errors import InputError, ModelFileError
+from kramar.errors import FailedError, InputError, ModelFileError, TrainingError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import score
 from kramar.exporting import network_file
@@ -90,7 +90,7 @@ class Sweep:
         with run.room("teacher"):
             file = self._file(material, accelerator)
             teacher, right = self._judged(file, material)
-        records, answers = self._learn(lessons, material, file, expected, accelerator, count)
+        lessons, records, answers = self._learn(lessons, material, file, expected, accelerator, count, left_out)
         with run.room("evaluate"):
             groups = [entry.group for entry in material.parts["test"] or material.parts["val"]]
             cells = distillation.cells(records, answers, groups, options.seed)
@@ -190,7 +190,7 @@ class Sweep:
     def _affordable(
         self, material: Material, accelerator: Accelerator, count: int
     ) -> tuple[list[Lesson], list[str], dict[str, float]]:
-        """The lessons to give, the names of those that the budget has no room for, and expected seconds by key.
+        """The lessons to give, those that the budget has no room for, and expected seconds by key.
 
         Before any of it the teacher is trained, if it has to be, and asked about ``count`` views of each photo.
         """
@@ -217,7 +217,7 @@ class Sweep:
         if out:
             room = f"{len(expected)} of {len(self._lessons)} lessons"
             run.say(f"Warning: the budget of {duration(budget)} has room for {room}")
-        names = [f"{one.cell}, seed {one.setting.seed}" for one in out]
+        names = [f"{one.title}: no time" for one in out]
         return [one for one in self._lessons if one.key in expected], names, dict(expected)
 
     def _teaching(self, estimator: Estimator, material: Material, count: int) -> float:
@@ -249,7 +249,10 @@ class Sweep:
         expected: Mapping[str, float],
         accelerator: Accelerator,
         count: int,
-    ) -> tuple[list[LessonRecord], list[Right]]:
+        left_out: list[str],
+    ) -> tuple[list[Lesson], list[LessonRecord], list[Right]]:
+        """The lessons that came to something, what did, and whether each photo was right; the others are named in
+        ``left_out``."""
         run, setting = self._run, lessons[0].setting
         recipe, rule = setting.recipe, setting.architecture.resize
         places = [run.path / "lessons" / one.key for one in lessons]
@@ -266,14 +269,19 @@ class Sweep:
             ):
                 for number, (one, place) in enumerate(zip(lessons, places, strict=True)):
                     if records[number] is None:
-                        run.say(
-                            f"Lesson {number + 1} of {len(lessons)}: {one.cell}, seed {one.setting.seed}; "
-                            f"about {spoken(expected[one.key])}"
-                        )
-                        records[number] = distillation.run(one, material, views, said, place, accelerator, run)
+                        about = spoken(expected[one.key])
+                        run.say(f"Lesson {number + 1} of {len(lessons)}: {one.title}; about {about}")
+                        try:
+                            records[number] = distillation.run(one, material, views, said, place, accelerator, run)
+                        except TrainingError as error:
+                            run.say(f"Warning: {error}")
+                            left_out.append(str(error))
                     advance(1)
-        done = [record for record in records if record is not None]
-        return done, [np.load(place / "answers.npz")["right"] for place in places]
+        done = [(one, record, place) for one, record, place in zip(lessons, records, places, strict=True) if record]
+        if not done:
+            raise FailedError(f"{run.path}: no lesson came to its end: {'; '.join(left_out)}")
+        learnt, found, kept = zip(*done, strict=True)
+        return [*learnt], [*found], [np.load(place / "answers.npz")["right"] for place in kept]
 
     def _export(
         self,

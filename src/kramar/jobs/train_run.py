@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -224,6 +223,7 @@ class Training:
             material=material,
             seed=config.seed,
             progress=run,
+            elapsed=lambda: run.elapsed,
             left=lambda: allowance.left(run.elapsed, self._climbed),
             stopped=lambda: self._stopped(),  # noqa: PLW0108 - it is another one once rungs are climbed
             card=self._card(material),
@@ -248,6 +248,9 @@ class Training:
             run.choose(steps={**(run.plan.steps or {}), **{rung: Step(do=False, why=why) for rung in rest}})
         known = run.plan.steps or {}
         if all(rung in known and not known[rung].do for rung in rest):
+            for why in dict.fromkeys(known[rung].why for rung in rest):
+                alike = [rung for rung in rest if known[rung].why == why]
+                run.say(f"Left out: {', '.join(alike)} ({why})")
             return first, [ladder.Skipped(key=rung, rung=rung, why=known[rung].why) for rung in rest]
         # PyTorch takes seconds to load, and a run that stops at the head does without.
         from kramar.training import plan
@@ -268,13 +271,10 @@ class Training:
         chosen = ladder.best(climbed, self._limits)
         if chosen is None:
             found = "; ".join(f"{one.key} is {self._limits.excess(one)}" for one in climbed)
-            # What is asked for in these words is granted.
-            smallest = math.ceil((min(one.bytes for one in climbed) + self._limits.card) / 1e4) / 100
-            fastest = math.ceil(10 * min(one.milliseconds for one in climbed)) / 10
+            enough = ", or for ".join(limits.words() for limits in self._limits.raised(climbed))
             raise FailedError(
                 f"{self._run.path}: no model is within the limits: {found}. "
-                f"The smallest takes {smallest:.2f}MB, the fastest {fastest:.1f}ms: ask for that, "
-                "or give more time (--budget) and all rungs (--rungs)"
+                f"Ask for {enough}, or give more time (--budget) and all rungs (--rungs)"
             )
         return chosen
 

@@ -98,8 +98,9 @@ class Gain(Record):
 class Rung(Record):
     """One rung of the ladder: what it cost, what it gave, whether its model was kept and why.
 
-    ``key`` tells rungs of one name apart; ``reached_seconds`` are those of all rungs up to it, ``expected_seconds``
-    were said before it. ``gain`` is against the rung before, or the one that it is a smaller copy of.
+    ``key`` tells rungs of one name apart; ``seconds`` are those of the rung over all starts of the run,
+    ``reached_seconds`` those of the run until it was there; ``expected_seconds`` were said before it. ``gain`` is
+    against the rung before, or the one that it is a smaller copy of.
     """
 
     rung: str

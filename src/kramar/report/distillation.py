@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kramar.records import Estimate
 from kramar.report.grid import probability
 from kramar.report.page import UNPRINTABLE, templates
-from kramar.report.wording import DRAWN, counted
+from kramar.report.wording import DRAWN
 from kramar.study.distillation_records import CellRecord, DistillationRecord
 
 # Colours on each side of no gain.
@@ -79,7 +79,9 @@ def cautions(record: DistillationRecord) -> list[str]:
     """What a reader must know before relying on the figures."""
     found = list(record.data.warnings)
     if record.left_out_lessons:
-        found.append(f"The budget had no room for {counted(len(record.left_out_lessons), 'lesson')}.")
+        found.append(f"Left out: {'; '.join(record.left_out_lessons)}.")
+    if len({cell.seeds for cell in record.cells}) > 1:
+        found.append("Cells that were trained from fewer seeds than others are compared on those.")
     tested = "test" in record.teacher.metrics
     if tested and record.data.split_from == "kramar":
         found.append(DRAWN)

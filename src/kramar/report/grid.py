@@ -160,7 +160,7 @@ def cautions(record: GridRecord) -> list[str]:
     part = scored_part(record.trials)
     if record.left_out_trials:
         found.append(
-            f"The budget had no room for {counted(len(record.left_out_trials), 'trial')}, which "
+            f"{counted(len(record.left_out_trials), 'trial')} "
             f"{'is' if len(record.left_out_trials) == 1 else 'are'} not compared: "
             f"see what was left out."
         )

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from kramar.errors import InputError
+from kramar.errors import InputError, TrainingError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import score
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
@@ -58,6 +58,11 @@ class Lesson:
         if self.scaling == ALONE:
             return "without a teacher"
         return f"T = {self.temperature:g}, lambda = {self.weight:g}"
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return f"{self.cell}, seed {self.setting.seed}"
 
     @property
     def key(self) -> str:
@@ -114,7 +119,8 @@ def run(
     """Do the lesson, or what is left of it, in ``folder``.
 
     ``views`` and ``said`` are the views of the training photos, and the teacher's logits ``[N, C]`` of each. Leaves the
-    student's weights, ``answers.npz`` (``right``, bool, for each scored photo) and ``lesson.json``. Raises OutputError.
+    student's weights, ``answers.npz`` (``right``, bool, for each scored photo) and ``lesson.json``. Raises OutputError
+    and TrainingError.
     """
     make_folder(folder)
     remove_leftovers(folder)
@@ -129,19 +135,22 @@ def run(
         targets, loss = told(truth, said, device), losses.of(setting.recipe, criterion)
     rule = setting.architecture.resize
     known = material.known("val")
-    epochs = taught.learn(
-        network,
-        views,
-        targets,
-        SquareJudge(squares.squares(known, rule), material.numbers(known)),
-        setting.recipe,
-        loss,
-        seed=derived(setting.seed, 5),
-        accelerator=accelerator,
-        progress=progress,
-        checkpoint=folder / "training.safetensors",
-        body=[network.body] if setting.transfer != NO_TRANSFER else (),
-    )
+    try:
+        epochs = taught.learn(
+            network,
+            views,
+            targets,
+            SquareJudge(squares.squares(known, rule), material.numbers(known)),
+            setting.recipe,
+            loss,
+            seed=derived(setting.seed, 5),
+            accelerator=accelerator,
+            progress=progress,
+            checkpoint=folder / "training.safetensors",
+            body=[network.body] if setting.transfer != NO_TRANSFER else (),
+        )
+    except TrainingError as error:
+        raise TrainingError(f"{lesson.title}: {error}") from None
     network.eval()
     logits = {part: answer(network, squares.squares(material.parts[part], rule)) for part in ("val", "test")}
     temperature = material.temperature(logits["val"])
@@ -179,20 +188,25 @@ def reopened(lesson: Lesson, material: Material, folder: Path) -> Network:
 def cells(
     lessons: Sequence[LessonRecord], right: Sequence[npt.NDArray[np.bool_]], groups: Sequence[str], seed: int
 ) -> list[CellRecord]:
-    """Every temperature and weight against the student without a teacher, one family under Holm's correction.
+    """Every temperature and weight against the student without a teacher, one family under Holm's correction; of the
+    seeds that both have.
 
     ``right[i]``, bool ``[N]``, is of ``lessons[i]``; ``groups`` are the photos' keys.
     """
-    by_cell: dict[tuple[float, float] | None, list[int]] = {}
+    by_cell: dict[tuple[float, float] | None, dict[int, int]] = {}
     for place, lesson in enumerate(lessons):
-        by_cell.setdefault(lesson.cell, []).append(place)
-    alone = by_cell.pop(None, [])
-    if not alone or not len(right[alone[0]]):
+        by_cell.setdefault(lesson.cell, {})[lesson.seed] = place
+    alone = by_cell.pop(None, {})
+    if not alone or not len(right[next(iter(alone.values()))]):
         return []
-    without = np.stack([right[place] for place in alone])
     found = []
-    for cell, places in by_cell.items():
+    for cell, by_seed in by_cell.items():
         assert cell is not None
+        shared = [seed for seed in by_seed if seed in alone]
+        if not shared:
+            continue
+        places = [by_seed[seed] for seed in shared]
+        without = np.stack([right[alone[seed]] for seed in shared])
         answers = np.stack([right[place] for place in places])
         losses_ = [lessons[place].val_loss for place in places]
         found.append(
@@ -216,14 +230,15 @@ def cells(
 def best(lessons: Sequence[LessonRecord]) -> int:
     """Which lesson's student to keep: of the cell with the lowest mean validation loss, the seed with the lowest.
 
-    Without validation photos, the first taught one.
+    A cell that lacks a seed which another has is not compared with it. Without validation photos, the first taught one.
     """
     if any(lesson.val_loss is None for lesson in lessons):
         return next((place for place, lesson in enumerate(lessons) if lesson.cell is not None), 0)
     means: dict[tuple[float, float] | None, list[float]] = {}
     for lesson in lessons:
         means.setdefault(lesson.cell, []).append(lesson.val_loss or 0.0)
-    cell = min(means, key=lambda one: float(np.mean(means[one])))
+    most = max(map(len, means.values()))
+    cell = min((one for one in means if len(means[one]) == most), key=lambda one: float(np.mean(means[one])))
     return min(
         (place for place, lesson in enumerate(lessons) if lesson.cell == cell),
         key=lambda place: lessons[place].val_loss or 0.0,

@@ -96,7 +96,7 @@ class TeacherRecord(Record):
 
 
 class StudentRecord(Record):
-    """The student that is kept: its cell, its file, and how it compares with teacher and untaught student, paired."""
+    """The student that is kept: its cell, its file, and how it compares with the teacher, paired."""
 
     temperature: float | None
     weight: float | None

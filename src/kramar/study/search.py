@@ -18,12 +18,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from safetensors import safe_open
 
+from kramar.errors import TrainingError
 from kramar.files import make_folder, remove_leftovers, write_text
 from kramar.progress import Progress
 from kramar.records import Epoch
@@ -170,8 +170,8 @@ class Search:
                 ).epochs
             except StoppedError as stopped:
                 state, why = "pruned", str(stopped)
-            except torch.OutOfMemoryError:
-                state, why = "failed", "out of memory"
+            except TrainingError as error:
+                state, why = "failed", str(error)
             outcome = Outcome.of(state, epochs, earlier + time.monotonic() - began, why)
             write_text(place / "outcome.json", outcome.model_dump_json(indent=1))
             progress.say(f"Trial {claim.number}: {outcome}")

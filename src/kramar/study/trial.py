@@ -5,7 +5,6 @@ A trial is the unit that is resumed: it goes on from its last epoch, and once ``
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch.nn import functional
 
 from kramar import machine
 from kramar.data.manifest import Entry
-from kramar.errors import FailedError
+from kramar.errors import TrainingError
 from kramar.evaluation.metrics import score
 from kramar.exporting import network_file, onnx_file
 from kramar.files import make_folder, remove_leftovers, replacing, write_text
@@ -36,7 +35,7 @@ from kramar.runtime.session import Scores
 from kramar.study.records import TrialRecord
 from kramar.study.settings import FROZEN_VIEWS, REGIMES, Setting
 from kramar.study.views import views
-from kramar.training import augment, loop, losses
+from kramar.training import augment, loop, losses, memory
 from kramar.training.answers import answer
 from kramar.training.material import Material
 from kramar.training.photos import PhotoBatches, ViewBatches, beside
@@ -50,10 +49,6 @@ _RECIPE = TypeAdapter(Recipe)
 
 AfterEpoch = Callable[[Sequence[Epoch]], None]
 Card = Callable[[Setting, dict[str, Metrics], float, Located | None], ModelCard]
-
-
-class DivergedError(FailedError):
-    """A training whose loss is no number any more."""
 
 
 def rules(setting: Setting) -> list[ResizeRule]:
@@ -81,21 +76,17 @@ def run(
     """Do the trial, or what is left of it, in ``folder``.
 
     Leaves ``model.onnx``, ``answers.npz`` (``right``, bool, for each test photo) and ``trial.json``.
-    Raises InputError, OutputError, ExportError, DivergedError.
+    Raises InputError, OutputError, ExportError, TrainingError.
     """
     make_folder(folder)
     remove_leftovers(folder)
     checkpoint = folder / "training.safetensors"
     energy = None if checkpoint.is_file() else machine.energy_joules()
 
-    def require_finite(epochs: Sequence[Epoch]) -> None:
-        if not math.isfinite(epochs[-1].train_loss):
-            raise DivergedError(
-                f"{setting.title}: after {len(epochs)} of {setting.recipe.epochs} epochs its loss is no number any "
-                "more; lower the learning rate"
-            )
-
-    trained = train(setting, material, accelerator, progress, checkpoint=checkpoint, after_epoch=require_finite)
+    try:
+        trained = train(setting, material, accelerator, progress, checkpoint=checkpoint)
+    except TrainingError as error:
+        raise TrainingError(f"{setting.title}: {error}; lower the learning rate, or the batch") from None
     network, notes = trained.network, trained.notes
     joules, ended = machine.energy_joules(), time.monotonic()
     logits = {
@@ -158,6 +149,7 @@ class Trained:
     notes: list[str]
 
 
+@memory.enough()
 def train(
     setting: Setting,
     material: Material,
@@ -169,7 +161,7 @@ def train(
 ) -> Trained:
     """The network of ``setting``, trained on the training photos and chosen on the validation photos.
 
-    It goes on from ``checkpoint`` where there is one, and leaves one after each epoch.
+    It goes on from ``checkpoint`` where there is one, and leaves one after each epoch. Raises TrainingError.
     """
     network, located, notes = start(setting, len(material.classes))
     network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

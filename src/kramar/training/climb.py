@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ from kramar.training.material import Material
 
 # Without validation photos, this many training photos show whether a file does what its source does.
 VERIFIED = 300
+# Two measurements of the same file differ by so much.
+ALIKE = 1.25
 # Bytes that a model file's card grows by, once it is kept and tested; and by each number that is promised of a class.
 CARD_ROOM, _NUMBER_BYTES = 4000, 24
 
@@ -36,6 +37,7 @@ class Step(Record):
     Attributes:
         do: whether it is climbed; ``why`` not, where it is not.
         expected: seconds.
+        began: seconds into the run at which it was decided.
         numbers: what it needs to know: epochs, views, the cut.
         start: key of the rung whose network goes on.
         models: keys of the rungs that it is taught by, or copies.
@@ -45,6 +47,7 @@ class Step(Record):
     do: bool
     why: str = ""
     expected: float = 0.0
+    began: float = 0.0
     numbers: dict[str, float] = Field(default_factory=dict)
     start: str = ""
     models: list[str] = Field(default_factory=list)
@@ -82,12 +85,14 @@ class Climbed(Learnt):
     """A rung that was climbed: its model file is ``models/KEY.onnx``, its validation logits ``models/KEY.npy``.
 
     Attributes:
-        seconds: that it took.
+        seconds: that it took, over all starts of the run.
+        reached: seconds into the run at which it was done.
         bytes: of the file.
         milliseconds: of one ready photo in ONNX Runtime, and in OpenVINO where that is installed.
     """
 
     seconds: float
+    reached: float
     bytes: int
     milliseconds: float
     openvino_milliseconds: float | None = None
@@ -147,6 +152,29 @@ class Limits:
             over.append(f"{model.milliseconds - self.latency:.1f} ms over --max-latency")
         return " and ".join(over)
 
+    def words(self) -> str:
+        """The limits as options of the command line."""
+        size = "" if self.size is None else f"--max-size {self.size / 1e6:.2f}MB"
+        return f"{size} {'' if self.latency is None else f'--max-latency {self.latency:.1f}ms'}".strip()
+
+    def raised(self, models: Iterable[Measured]) -> list[Limits]:
+        """How these limits could be raised for one of the files to be within them: the ways of which none asks for as
+        much as another in both."""
+        ways = {self._raised(model) for model in models}
+        least = [way for way in ways if not any(other != way and other._within(way) for other in ways)]
+        return sorted(least, key=lambda way: (way.size or 0.0, way.latency or 0.0))
+
+    def _raised(self, model: Measured) -> Limits:
+        size, latency = self.size, self.latency
+        if self.room(model) < 0:
+            size = 1e4 * math.ceil((model.bytes + self.card) / 1e4)
+        if latency is not None and model.milliseconds > latency:
+            latency = math.ceil(10 * ALIKE * model.milliseconds) / 10
+        return Limits(size, latency, self.card)
+
+    def _within(self, other: Limits) -> bool:
+        return (self.size or 0.0) <= (other.size or 0.0) and (self.latency or 0.0) <= (other.latency or 0.0)
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -154,6 +182,7 @@ class Ground:
 
     Attributes:
         folder: where rungs leave their files.
+        elapsed: seconds since the run began, over all its starts.
         left: seconds of the budget that rungs may still use.
         stopped: whether the user wants the rung to end.
         card: of a model file, from what is its own.
@@ -165,6 +194,7 @@ class Ground:
     material: Material
     seed: int
     progress: Progress
+    elapsed: Callable[[], float]
     left: Callable[[], float]
     stopped: Callable[[], bool]
     card: Callable[..., ModelCard]
@@ -203,8 +233,8 @@ class Ground:
             return temperature, None
         return temperature, score(self.material.scored(logits, temperature, "val"), self.seed)
 
-    def leave(self, learnt: Learnt, logits: Scores, began: float) -> Climbed:
-        """Measure the model file, which must be there, and write down that a rung is done that ``began`` then.
+    def leave(self, learnt: Learnt, logits: Scores, step: Step) -> Climbed:
+        """Measure the model file, which must be there, and write down that a rung is done.
 
         Raises OutputError.
         """
@@ -214,9 +244,11 @@ class Ground:
         if self.limits.latency is not None and milliseconds > self.limits.latency:
             # It may have been a busy moment.
             milliseconds = min(milliseconds, model.milliseconds())
+        reached = self.elapsed()
         climbed = Climbed(
             **dict(learnt),
-            seconds=time.monotonic() - began,
+            seconds=reached - step.began,
+            reached=reached,
             bytes=path.stat().st_size,
             milliseconds=milliseconds,
             openvino_milliseconds=next(iter(self.in_openvino([model])), None),
@@ -268,5 +300,5 @@ class Rung(Protocol):
         ...
 
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
-        """Do it. Raises ExportError, OutputError, and EndedError where there is nothing to keep."""
+        """Do it. Raises ExportError, OutputError, TrainingError, and EndedError where there is nothing to keep."""
         ...

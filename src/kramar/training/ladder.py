@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kramar import machine
+from kramar.errors import ExportError, TrainingError
 from kramar.records import Record
 from kramar.training.climb import Climbed, EndedError, Ground, Limits, Rung, Step
 
@@ -50,7 +51,7 @@ def climb(
     publish: Callable[[Sequence[Climbed]], None],
     below: Sequence[Climbed] = (),
 ) -> tuple[list[Climbed], list[Skipped]]:
-    """Climb ``rungs``, in their order.
+    """Climb ``rungs``, in their order. One that fails is left out; the lowest of all must not.
 
     Args:
         ground: what they stand on.
@@ -61,7 +62,7 @@ def climb(
         below: rungs that were climbed before.
 
     Returns:
-        All rungs that are climbed, and those of ``rungs`` that are not.
+        All rungs that are climbed, and those of ``rungs`` that are not. Raises ExportError, OutputError, TrainingError.
     """
     steps = dict(steps)
     climbed = {one.key: one for one in below}
@@ -77,7 +78,7 @@ def climb(
         step = steps.get(rung.key)
         if step is None:
             step = _decide(ground, [one for one in rungs[place:] if one.rung.key not in steps], climbed)
-            steps[rung.key] = step
+            steps[rung.key] = step = step.model_copy(update={"began": ground.elapsed()})
             # That an end was wanted is nothing that a later start has to repeat.
             if not ground.stopped():
                 decided(steps)
@@ -93,6 +94,16 @@ def climb(
                 done = rung.climb(step, climbed)
             except EndedError:
                 skipped.append(Skipped(key=rung.key, rung=rung.rung, why="interrupted"))
+                continue
+            except (ExportError, TrainingError) as error:
+                if not climbed:
+                    raise
+                # A later start would fail in the same way.
+                steps[rung.key] = Step(do=False, why=str(error))
+                decided(steps)
+                ground.checkpoint(rung.key).unlink(missing_ok=True)
+                skipped.append(Skipped(key=rung.key, rung=rung.rung, why=str(error)))
+                ground.progress.say(f"Warning: rung {rung.key} is left out: {error}")
                 continue
             found = f"{done.val.accuracy.percent()} on validation" if done.val else "no validation photos"
             ground.progress.say(f"Rung {rung.key}: {found}, in {done.seconds:.0f} s ({done.how})")

@@ -14,8 +14,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from kramar.errors import TrainingError
 from kramar.progress import Progress
 from kramar.records import Epoch
+from kramar.training import memory
 from kramar.training.checkpoint import Checkpoint
 from kramar.training.climb import EndedError
 from kramar.training.losses import Loss, Target, Taught
@@ -50,6 +52,7 @@ def unjudged(model: nn.Module) -> None:
     """A judge that does not look: the last epoch's weights are kept."""
 
 
+@memory.enough()
 def fit(
     model: nn.Module,
     batches: Batches,
@@ -89,7 +92,7 @@ def fit(
             checkpoint is without it: who goes on from that has the whole epoch.
 
     Returns:
-        One record an epoch. Raises EndedError where ``stopped`` says so before the first step.
+        One record an epoch. Raises EndedError where ``stopped`` says so before the first step, and TrainingError.
     """
     optimiser = build_optimiser(model, recipe, body)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(recipe, len(batches)))
@@ -142,9 +145,14 @@ def fit(
                 )
             )
             # Of a training that has diverged there is nothing to go on from.
-            if accelerator.is_main_process and not is_cut and math.isfinite(state.epochs[-1].train_loss):
+            finite = math.isfinite(state.epochs[-1].train_loss)
+            if accelerator.is_main_process and not is_cut and finite:
                 state.save()
             after_epoch(state.epochs)
+            if not finite:
+                raise TrainingError(
+                    f"after {len(state.epochs)} of {recipe.epochs} epochs its loss is no number any more"
+                )
         if recipe.epochs and not state.epochs:
             raise EndedError
         state.load_best()

@@ -1,9 +1,23 @@
-"""How much memory a step of a training takes."""
+"""How much memory a step of a training takes, and what it is when there is not enough."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+
+from kramar.errors import TrainingError
+
+
+@contextmanager
+def enough() -> Iterator[None]:
+    """Within it, a GPU's memory that is full is a TrainingError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainingError("out of memory") from None
 
 
 def kept(model: nn.Module, inputs: Tensor) -> int:

@@ -13,7 +13,7 @@ from kramar.training.climb import Climbed, Ground
 from kramar.training.device import device
 from kramar.training.ladder import Planned
 from kramar.training.rungs.distilled import DistilledRung
-from kramar.training.rungs.quantised import QuantisedRung, copied, room
+from kramar.training.rungs.quantised import QuantisedRung, copied, reachable
 from kramar.training.rungs.tail import CACHING, TailRung
 from kramar.training.rungs.views import ViewsRung
 from kramar.training.rungs.whole import WholeRung
@@ -50,8 +50,8 @@ def rungs(ground: Ground, config: TrainConfig, opened: Opened, head: Climbed) ->
     quantised = QuantisedRung(ground)
     longer = (backbones.find(base).resize.size / opened.backbone.resize.size) ** 2
     narrowed = ground.limits.size is not None and copied(ground, head) > ground.limits.size
-    # Where no copy of the backbone can be small enough, a student is what the run is for.
-    needed = narrowed and room(ground, base) is None
+    # Where no copy of the backbone can be small or fast enough, a student is what the run is for.
+    needed = not reachable(ground, base, head.milliseconds)
     # Who is of one kind with all the others learns nothing from them, and needs no time.
     taught = needed or (len(tails) > 1 and "tail" in config.rungs)
     reserve = OVERRUN * quantised.seconds(longer * head.milliseconds, narrowed=narrowed)

@@ -11,7 +11,7 @@ from kramar.data.pixels import Pixels
 from kramar.errors import ExportError, InputError
 from kramar.exporting import on_logits, onnx_file, storage
 from kramar.exporting.exported import Format, Said, Source, compared
-from kramar.exporting.storage import AGREEMENT, CALIBRATED, EXACT
+from kramar.exporting.storage import AGREEMENT, EXACT
 from kramar.records import ModelCard
 from kramar.runtime.model import Model
 
@@ -25,8 +25,7 @@ def _write(source: Source, folder: Path) -> ModelCard:
             f"{source.model.path}: expected weights stored as float32, found {card.storage}; "
             "export a float32 file, such as models/tail.onnx in its run"
         )
-    spread = range(0, len(source.photos), max(1, len(source.photos) // CALIBRATED))
-    photos = [source.photos[place] for place in spread][:CALIBRATED]
+    photos = [source.photos[place] for place in storage.calibrating(len(source.photos))]
     target, card, best = folder / _FILE, _of_the_copy(card), 0.0
     with tempfile.TemporaryDirectory() as place:
         network = Path(place) / "network.onnx"

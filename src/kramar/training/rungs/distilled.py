@@ -13,7 +13,7 @@ from kramar.models.engines import Opened
 from kramar.training.climb import Climbed, Ground, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.rungs import student
-from kramar.training.rungs.quantised import room
+from kramar.training.rungs.quantised import reachable
 from kramar.training.rungs.student import StudentLearner
 from kramar.training.rungs.tail import RECIPE
 from kramar.training.rungs.whole import WholeLearner
@@ -25,7 +25,7 @@ WITHOUT = 0.99
 
 class DistilledRung:
     """The best network of the first backbone, taught by what a larger one knows too; or, where no copy of it is
-    small enough, a smaller architecture, taught by the best ones."""
+    small or fast enough, another architecture, taught by the best ones."""
 
     key = rung = "distilled"
 
@@ -36,15 +36,14 @@ class DistilledRung:
     def plan(self, seconds: float, climbed: Mapping[str, Climbed]) -> Step:
         """Who learns from whom, and how long."""
         limits = self._ground.limits
-        if room(self._ground, self._backbone) is not None:
+        if reachable(self._ground, self._backbone, min(one.milliseconds for one in climbed.values())):
             teachers = self._teachers(climbed, alike=True)
             if not teachers:
                 return Step(do=False, why="no other network knows more than the one that would learn")
             return self._learner.plan(seconds, climbed, teachers)
-        assert limits.size is not None
-        architecture = student.able(limits.size, self._ground.classes)
+        architecture = student.able(limits, self._ground.classes)
         if architecture is None:
-            return Step(do=False, why=f"no architecture fits --max-size {limits.size / 1e6:.2f}MB")
+            return Step(do=False, why=f"no architecture is within {limits.words()}")
         teachers = self._teachers(climbed, alike=False)
         asking = self._teacher([one.key for one in teachers]).asking(self._ground.material.parts["train"])
         step = StudentLearner(self._ground, self._accelerator, architecture).plan(seconds, asking)

@@ -34,14 +34,13 @@ class HeadRung:
         """Fit it, write the file."""
         del climbed
         ground, parts = self._ground, self._parts
-        began = time.monotonic()
         head, how = fit_head(
             parts["train"],
             parts["val"],
             ground.classes,
             ground.seed,
             ground.progress,
-            deadline=began + ground.left(),
+            deadline=time.monotonic() + ground.left(),
         )
         logits = head(parts["val"].embeddings)
         _, metrics = ground.judged(logits, how.temperature)
@@ -74,4 +73,4 @@ class HeadRung:
             verification=verification,
             head=how,
         )
-        return ground.leave(learnt, logits, began)
+        return ground.leave(learnt, logits, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from kramar.errors import ExportError
 from kramar.evaluation import paired
 from kramar.evaluation.metrics import wilson
 from kramar.exporting import onnx_file, storage
-from kramar.exporting.storage import CALIBRATED, COMPARED
+from kramar.exporting.storage import COMPARED
 from kramar.files import replacing
 from kramar.models import architectures, backbones, squares
 from kramar.models.backbones import BACKBONES
@@ -24,7 +23,7 @@ from kramar.runtime.model import Model, in_turns
 from kramar.runtime.session import Scores
 from kramar.training import backbone_network, compress, heads
 from kramar.training.budget import some
-from kramar.training.climb import VERIFIED, Climbed, Ground, Learnt, Limits, Step
+from kramar.training.climb import ALIKE, VERIFIED, Climbed, Ground, Learnt, Limits, Step
 from kramar.training.ladder import best
 from kramar.training.rungs import copies
 from kramar.training.rungs.copies import Copy, Way
@@ -34,8 +33,8 @@ from kramar.training.rungs.whole import RECIPE
 NARROWED_ON = 256
 # What scales and their nodes add to the bytes of int8 weights: 1.04 times in EfficientNet-Lite0.
 _SCALES = 1.05
-# Two measurements of the same file differ by so much.
-ALIKE = 1.25
+# A copy is at most about so many times as fast as its source (docs/benchmarks.md).
+_QUICKER = 1.5
 _TOGETHER = 8
 # The share of channels from which a network is worth narrowing, where another keeps as many.
 _ENOUGH = 0.4
@@ -113,7 +112,6 @@ class QuantisedRung:
     def climb(self, step: Step, climbed: Mapping[str, Climbed]) -> Climbed:
         """Make copies, compare them with their source, keep one."""
         ground = self._ground
-        began = time.monotonic()
         source = climbed[step.models[0]]
         path = ground.model_file(source.key)
         model = Model(path)
@@ -125,7 +123,7 @@ class QuantisedRung:
             ways = [self._narrower(source, share)]
         else:
             training = ground.material.parts["train"]
-            spread = training[:: max(1, len(training) // CALIBRATED)][:CALIBRATED]
+            spread = [training[place] for place in storage.calibrating(len(training))]
             squares.cache(spread, model.card.resize, ground.progress)
             calibration = squares.squares(spread, model.card.resize)
             ways = copies.ways(
@@ -148,7 +146,7 @@ class QuantisedRung:
             ground.progress.say(made[-1].note)
         if failed is not None and not made:
             raise failed
-        return self._leave(copies.chosen(made, ground.limits), made, source, step, began)
+        return self._leave(copies.chosen(made, ground.limits), made, source, step)
 
     def _narrower(self, source: Climbed, share: float) -> Way:
         """A copy with fewer channels, whose weights are few whole numbers, and a head of its own."""
@@ -204,7 +202,7 @@ class QuantisedRung:
             bytes=path.stat().st_size,
         )
 
-    def _leave(self, kept: Copy, made: Sequence[Copy], source: Climbed, step: Step, began: float) -> Climbed:
+    def _leave(self, kept: Copy, made: Sequence[Copy], source: Climbed, step: Step) -> Climbed:
         ground, path = self._ground, self._ground.model_file(self.key)
         card = Model(kept.path).card.model_copy(update={"rung": self.rung, "storage": kept.way.storage})
         # The scores that it is judged on are the finished file's own.
@@ -237,7 +235,7 @@ class QuantisedRung:
             passed=kept.passed,
             note=kept.note + (f" (tried too: {others})" if others else ""),
         )
-        return ground.leave(learnt, logits[: len(ground.material.parts["val"])], began)
+        return ground.leave(learnt, logits[: len(ground.material.parts["val"])], step)
 
 
 def room(ground: Ground, backbone: str) -> float | None:
@@ -247,6 +245,12 @@ def room(ground: Ground, backbone: str) -> float | None:
         return 1.0
     network = backbone_network.start(backbones.find(backbone), ground.classes)
     return compress.share_within(network, limits.size - limits.card)
+
+
+def reachable(ground: Ground, backbone: str, milliseconds: float) -> bool:
+    """Whether a copy of a backbone's network that takes so long for a photo may be within the limits."""
+    latency = ground.limits.latency
+    return (latency is None or milliseconds <= _QUICKER * latency) and room(ground, backbone) is not None
 
 
 def copied(ground: Ground, one: Climbed) -> float:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
 
+from kramar.exporting import network_file
 from kramar.models import architectures, networks, squares, weights
 from kramar.models.architectures import Architecture
 from kramar.models.networks import Network, Top
 from kramar.models.squares import roomy
 from kramar.training import backbone_network, loop, losses, taught
-from kramar.training.climb import Climbed, Ground, Learnt, Step
+from kramar.training.climb import Climbed, Ground, Learnt, Limits, Step
 from kramar.training.recipe import Recipe
 from kramar.training.rungs.whole import LABELS
 from kramar.training.seeds import derived
@@ -21,8 +21,8 @@ from kramar.training.tail import speed
 from kramar.training.tail import taught as told
 from kramar.training.teacher import Asking, Teacher
 
-# Who can be a student where the backbone is too large, in the order in which they are tried: those with weights on this
-# machine first. The order is not measured.
+# Who can be a student where the backbone is too large or too slow, in the order in which they are tried: those with
+# weights on this machine first. The order is not measured.
 STUDENTS = ("mobilenet_v2", "mobilenet_v1", "mobilenetv4_small", "squeezenet1_1", "convnet:width=32")
 FROM_WEIGHTS = Recipe(
     batch=32, learning_rate=1e-3, body_rate=0.3, augment="zoom", strength=0.8, mixup=0.4, ema=0.99
@@ -36,11 +36,14 @@ _INT8 = 1.1
 _FIXED_SECONDS = 20.0
 
 
-def able(size: float | None, classes: int) -> Architecture | None:
-    """The first student whose int8 file is at most ``size`` bytes; None where none is that small."""
+def able(limits: Limits, classes: int) -> Architecture | None:
+    """The first student whose int8 file is small enough, and whose own file is fast enough; None where none is."""
     found = [architectures.find(name, "--max-size") for name in STUDENTS]
-    small = [one for one in found if size is None or _int8_bytes(one, classes) <= size]
-    return next((one for one in small if weights.locate(one) is not None), small[0] if small else None)
+    small = [one for one in found if limits.size is None or _int8_bytes(one, classes) <= limits.size]
+    ranked = sorted(small, key=lambda one: weights.locate(one) is None)
+    return next(
+        (one for one in ranked if limits.latency is None or _milliseconds(one, classes) <= limits.latency), None
+    )
 
 
 def _int8_bytes(architecture: Architecture, classes: int) -> float:
@@ -48,6 +51,11 @@ def _int8_bytes(architecture: Architecture, classes: int) -> float:
     network = networks.build(architecture, classes, Top(), 0)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return _INT8 * (parameters + networks.last_layer(network).weight.numel())
+
+
+def _milliseconds(architecture: Architecture, classes: int) -> float:
+    """Of one photo, in ONNX Runtime."""
+    return network_file.milliseconds(networks.build(architecture, classes, Top(), 0), architecture.resize.size)
 
 
 class StudentLearner:
@@ -91,7 +99,6 @@ class StudentLearner:
     def learn(self, step: Step, key: str, rung: str, teacher: Teacher, by: str) -> Climbed:
         """Draw, ask, learn, write. Raises ExportError, OutputError."""
         ground, architecture = self._ground, self._architecture
-        began = time.monotonic()
         count = int(step.numbers["views"])
         recipe = replace(self._recipe, epochs=int(step.numbers["epochs"]))
         rule = architecture.resize
@@ -129,7 +136,7 @@ class StudentLearner:
             verification=verification,
             epochs=epochs,
         )
-        return ground.leave(learnt, logits, began)
+        return ground.leave(learnt, logits, step)
 
     def _network(self) -> Network:
         """With ImageNet weights where there are some on this machine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -165,7 +164,6 @@ class TailRung:
         """Look at views, learn from them, write the file."""
         ground, opened, numbers = self._ground, self._opened, step.numbers
         device = self._accelerator.device
-        began = time.monotonic()
         train = some(ground.material.parts["train"], int(numbers["photos"]))
         val = some(ground.material.known("val"), heads.HEAD_VAL)
         body = backbone_network.body_of(backbone_network.start(opened.backbone, ground.classes))
@@ -234,7 +232,7 @@ class TailRung:
             verification=verification,
             epochs=epochs,
         )
-        return ground.leave(learnt, logits, began)
+        return ground.leave(learnt, logits, step)
 
 
 def unsure(learner: Tail, batches: DrawnBatches, loss: losses.Loss, seed: int) -> None:

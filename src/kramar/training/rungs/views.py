@@ -82,7 +82,6 @@ class ViewsRung:
         """Look at views, fit the head on all, teach it what they know together if that is more."""
         del climbed
         ground, opened, views = self._ground, self._opened, self._views
-        began = time.monotonic()
         count = int(step.numbers["views"])
         train, val = ground.material.parts["train"], ground.material.parts["val"]
         needed = views.bytes * count * (len(train) + len(val))
@@ -94,7 +93,7 @@ class ViewsRung:
         every = self._part(train, np.concatenate(shown), count)
         held_out = self._part(val, views.embeddings(val, 0), 1)
         head, how = fit_head(
-            every, held_out, ground.classes, ground.seed, ground.progress, deadline=began + ground.left()
+            every, held_out, ground.classes, ground.seed, ground.progress, deadline=time.monotonic() + ground.left()
         )
         note = f"a linear layer on {count} views of each photo"
         truth = np.array(ground.material.truth("val"), np.int64)
@@ -141,7 +140,7 @@ class ViewsRung:
             verification=verification,
             head=how,
         )
-        return ground.leave(learnt, logits, began)
+        return ground.leave(learnt, logits, step)
 
     def _part(self, entries: Sequence[Entry], embeddings: npt.NDArray[np.float32], times: int) -> Part:
         truth = np.array(self._ground.material.numbers(entries), np.int64)

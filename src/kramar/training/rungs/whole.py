@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -141,7 +140,6 @@ class WholeLearner:
     def learn(self, step: Step, key: str, rung: str, climbed: Mapping[str, Climbed]) -> Climbed:
         """Train, write the file."""
         ground, accelerator = self._ground, self._accelerator
-        began = time.monotonic()
         source, teachers = climbed[step.start], [climbed[one] for one in step.models]
         opened = self._opener()
         network = self._network(opened.backbone, source)
@@ -204,7 +202,7 @@ class WholeLearner:
             verification=verification,
             epochs=done,
         )
-        return ground.leave(learnt, logits, began)
+        return ground.leave(learnt, logits, step)
 
     def _network(self, backbone: Backbone, one: Climbed) -> Network:
         network = backbone_network.reopen(backbone, self._ground.classes, self._ground.model_file(one.key))
