@@ -1,4 +1,4 @@
-"""What the tail's recipe rests on: ``python -m benchmarks.tail_choices [BACKBONE[:STAGES_EARLIER] ...]``.
+"""What the tail's recipe rests on: ``python -m benchmarks.tail_choices [BACKBONE[:STAGES_EARLIER[:EPOCHS]] ...]``.
 
 On Grocery's photos for development (benchmarks/development.py), each network is trained as the rung does it, with the
 seeds 0 to 2. Then both validation photos and the stand-ins for test photos judge its last epoch, the epoch of the
@@ -100,13 +100,13 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Every network in turn."""
     photos = Photos(gather(development(scratch("choices")), TrainConfig(), Silent()).entries)
     for name in arguments or NETWORKS:
-        backbone, _, earlier = name.partition(":")
+        backbone, *numbers = name.split(":")
         print(f"   {name}, {len(photos.train):,} training photos")
-        study(photos, backbone, int(earlier or 0))
+        study(photos, backbone, *map(int, numbers))
 
 
 @machine.kept_memory()
-def study(photos: Photos, name: str, earlier: int) -> None:
+def study(photos: Photos, name: str, earlier: int = 0, epochs: int = EPOCHS) -> None:
     """One network, cut so many stages earlier than the rung does."""
     accelerator, backbone = device(), backbones.find(name)
     converted = engines.prepare(backbone, Silent())
@@ -134,8 +134,8 @@ def study(photos: Photos, name: str, earlier: int) -> None:
         loss = losses.of(RECIPE)
         unsure(learner, batches, loss, seed=seed)
         judge = Listener(photos, views)
-        recipe = replace(RECIPE, epochs=EPOCHS)
-        loop.fit(
+        recipe = replace(RECIPE, epochs=epochs)
+        records = loop.fit(
             learner,
             batches,
             judge,
@@ -148,7 +148,9 @@ def study(photos: Photos, name: str, earlier: int) -> None:
         )
         ends.append(copied(network))
         answers.append(judge.said[-1])
-        photos.show(f"seed {seed}: last epoch", answers[-1])
+        pace = epochs * len(photos.train) / sum(epoch.seconds for epoch in records)
+        print(f"      seed {seed}: {pace:.0f} photos/s, judging included; {views.bytes / 1000:.0f} kB a view")
+        photos.show("last epoch", answers[-1])
         photos.show("lowest validation loss", judge.said[int(np.argmin(judge.losses))])
         learner.eval()
         for share in SHARES:
