@@ -254,6 +254,12 @@ def test_a_rung_that_fails_is_left_out_for_good_and_the_others_are_climbed(groun
     # Without the lowest there is no model.
     with pytest.raises(FailedError, match=str(error)):
         climb(ground, rungs)
+    # What an end that was wanted left out is not left out for good.
+    stopped = dataclasses.replace(ground, stopped=lambda: True, limits=Limits(size=1e6))
+    shrinking = [Planned(Scripted("whole", log)), Planned(Failing("quantised", log), shrinks=True)]
+    _, skipped, decided, _ = climb(stopped, shrinking, below=[rung("head")])
+    assert skipped == {"whole": "interrupted", "quantised": str(error)}
+    assert not decided
 
 
 def test_limits_say_how_they_could_be_raised() -> None:

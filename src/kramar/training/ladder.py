@@ -67,6 +67,12 @@ def climb(
     steps = dict(steps)
     climbed = {one.key: one for one in below}
     skipped: list[Skipped] = []
+
+    def write() -> None:
+        # That an end was wanted is nothing that a later start has to repeat.
+        if not ground.stopped():
+            decided(steps)
+
     if not any(planned.rung.key in steps for planned in rungs):
         left = ground.left()
         for planned in rungs:
@@ -79,9 +85,7 @@ def climb(
         if step is None:
             step = _decide(ground, [one for one in rungs[place:] if one.rung.key not in steps], climbed)
             steps[rung.key] = step = step.model_copy(update={"began": ground.elapsed()})
-            # That an end was wanted is nothing that a later start has to repeat.
-            if not ground.stopped():
-                decided(steps)
+            write()
         if not step.do:
             skipped.append(Skipped(key=rung.key, rung=rung.rung, why=step.why))
             ground.progress.say(f"Rung {rung.key} is left out: {step.why}")
@@ -100,7 +104,7 @@ def climb(
                     raise
                 # A later start would fail in the same way.
                 steps[rung.key] = Step(do=False, why=str(error))
-                decided(steps)
+                write()
                 ground.checkpoint(rung.key).unlink(missing_ok=True)
                 skipped.append(Skipped(key=rung.key, rung=rung.rung, why=str(error)))
                 ground.progress.say(f"Warning: rung {rung.key} is left out: {error}")
