@@ -173,7 +173,10 @@ def test_a_lesson_that_comes_to_nothing_is_named_and_the_others_are_compared(
     ]
     assert len(done.record.lessons) == 8
     assert {(cell.temperature, cell.weight) for cell in done.record.cells} == {(1, 0), (1, 0.3), (2, 0.3)}
-    assert "Left out: T = 2, lambda = 0, seed 0" in done.report.read_text(encoding="utf-8")
+    page = done.report.read_text(encoding="utf-8")
+    assert "Left out: T = 2, lambda = 0, seed 0" in page
+    # Its cell gives no reason that is not so.
+    assert "<td><small>left out</small></td>" in page
 
 
 def test_cells_are_compared_by_the_seeds_that_both_have() -> None:

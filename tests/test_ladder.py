@@ -281,7 +281,8 @@ def test_limits_say_how_they_could_be_raised() -> None:
         "--max-size 3.87MB --max-latency 8.3ms",
         "--max-size 14.01MB --max-latency 4.2ms",
     ]
-    assert raised(size=3e6, latency=10.0) == ["--max-size 3.87MB --max-latency 10.0ms"]
+    assert raised(size=1e6, latency=6.64) == ["--max-size 3.87MB --max-latency 6.64ms"]
+    assert raised(size=3e6, latency=10.0) == ["--max-size 3.87MB --max-latency 10ms"]
 
 
 def test_nothing_more_is_begun_once_the_user_wants_an_end(ground: Ground) -> None:

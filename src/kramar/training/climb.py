@@ -154,8 +154,9 @@ class Limits:
 
     def words(self) -> str:
         """The limits as options of the command line."""
-        size = "" if self.size is None else f"--max-size {self.size / 1e6:.2f}MB"
-        return f"{size} {'' if self.latency is None else f'--max-latency {self.latency:.1f}ms'}".strip()
+        # As exactly as they were given: rounded down, they would refuse what they are to allow.
+        size = "" if self.size is None else f"--max-size {self.size / 1e6:g}MB"
+        return f"{size} {'' if self.latency is None else f'--max-latency {self.latency:g}ms'}".strip()
 
     def raised(self, models: Iterable[Measured]) -> list[Limits]:
         """How these limits could be raised for one of the files to be within them: the ways of which none asks for as
